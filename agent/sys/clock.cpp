@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/sys/clock.h"
+
+#include <time.h>
+
+namespace outrider {
+
+Instant monotonic_now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return Instant{std::chrono::seconds{now.tv_sec} +
+                 std::chrono::nanoseconds{now.tv_nsec}};
+}
+
+}  // namespace outrider

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <vector>
 
 #include "agent/base/result.h"
 #include "agent/base/units.h"
@@ -23,12 +24,24 @@ class EventLoop {
   Result<> watch(int fd, std::uint32_t epoll_events, Handler handler);
   Result<> change(int fd, std::uint32_t epoll_events);
   void forget(int fd);
-  /// Handles what is ready, waiting for it up to `timeout` (negative: for ever).
+  /// Handles what is ready, waiting for it up to `timeout` (negative: for
+  /// ever). Allocates nothing of its own. Not to be called by a handler.
   Result<> turn(Duration timeout);
 
  private:
+  struct Watch {
+    // Tells an event of this watch from one of an earlier watch of a
+    // descriptor with the same number.
+    std::uint32_t generation = 0;
+    Handler handler;
+  };
+
   Fd epoll_;
-  std::map<int, Handler> handlers_;
+  std::map<int, Watch> watches_;
+  std::uint32_t generation_ = 0;
+  bool turning_ = false;
+  // Forgotten during a turn: a handler may be the one that is running.
+  std::vector<std::map<int, Watch>::node_type> forgotten_;
 };
 
 /// A periodic timer (timerfd, CLOCK_MONOTONIC). Missed ticks are skipped.

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <filesystem>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "agent/fields.h"
+#include "agent/sys/fd.h"
+
+namespace outrider {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+// In the order of their enumerators.
+constexpr std::array<std::string_view, 3> kSensors = {"auto", "bpf", "files"};
+constexpr std::array<std::string_view, 4> kLogLevels = {"error", "warning",
+                                                        "info", "debug"};
+constexpr IntegerRange kVmCount = {1, 4096};
+constexpr IntegerRange kBlameSample = {1, 1000};
+constexpr IntegerRange kLoopPriority = {0, 50};
+constexpr std::size_t kSocketBytesMax = sizeof(sockaddr_un::sun_path) - 1;
+constexpr std::size_t kGroupBytesMax = 32;  // useradd(8)
+constexpr std::size_t kFileBytesRead = (std::size_t{1} << 20) + 1;
+
+Duration read_ms(Fields& fields, std::string_view key, IntegerRange range,
+                 Duration base) {
+  const auto count = std::chrono::duration_cast<milliseconds>(base).count();
+  return milliseconds{fields.integer(key, range, count)};
+}
+
+Duration read_us(Fields& fields, std::string_view key, IntegerRange range,
+                 Duration base) {
+  const auto count = std::chrono::duration_cast<microseconds>(base).count();
+  return microseconds{fields.integer(key, range, count)};
+}
+
+std::string mode_text(mode_t mode) { return fmt::format("{:04o}", mode); }
+
+mode_t read_mode(Fields& fields, mode_t base) {
+  const std::string text = fields.text("mode", mode_text(base));
+  const char* end = text.data() + text.size();
+  mode_t mode = 0;
+  const auto parsed = std::from_chars(text.data(), end, mode, 8);
+  if (text.size() == 4 && parsed.ec == std::errc{} && parsed.ptr == end &&
+      mode <= 0777)
+    return mode;
+  fields.refuse("mode", "four octal digits \"0000\"..\"0777\"");
+  return base;
+}
+
+bool is_group_name(std::string_view name) {
+  if (name.empty() || name.size() > kGroupBytesMax) return false;
+  return std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+           (c >= '0' && c <= '9') || c == '_' || c == '-' || c == '.';
+  });
+}
+
+ControlConfig read_control(Fields& fields, const ControlConfig& base) {
+  ControlConfig control{.socket = fields.text("socket", base.socket),
+                        .mode = read_mode(fields, base.mode),
+                        .group = fields.text("group", base.group)};
+  if (control.socket.front() != '/' || control.socket.size() > kSocketBytesMax)
+    fields.refuse("socket", fmt::format("a path from / of at most {} bytes",
+                                        kSocketBytesMax));
+  if (!is_group_name(control.group))
+    fields.refuse("group", "the name of a group");
+  return control;
+}
+
+SenseConfig read_sense(Fields& fields, const SenseConfig& base) {
+  return {.sensor = static_cast<SensorChoice>(fields.choice(
+              "sensor", kSensors, static_cast<std::size_t>(base.sensor))),
+          .blame = fields.boolean("blame", base.blame),
+          .blame_sample = static_cast<std::uint32_t>(
+              fields.integer("blame_sample", kBlameSample, base.blame_sample)),
+          .guest_time = fields.boolean("guest_time", base.guest_time),
+          .edges = fields.boolean("edges", base.edges)};
+}
+
+EdgeConfig read_edge(Fields& fields, const EdgeConfig& base) {
+  return {.quota_reaction = read_us(fields, "quota_reaction_us", {0, 100'000},
+                                    base.quota_reaction),
+          .wait_climb = read_us(fields, "wait_climb_us", {0, 1'000'000},
+                                base.wait_climb)};
+}
+
+DiscoveryConfig read_discovery(Fields& fields, const DiscoveryConfig& base) {
+  return {.libvirt = fields.boolean("libvirt", base.libvirt),
+          .proxmox = fields.boolean("proxmox", base.proxmox),
+          .processes = fields.boolean("processes", base.processes)};
+}
+
+Result<std::string> read_file(const std::string& path) {
+  const Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  if (!fd) return fail(errno, fmt::format("open: {}", path));
+  std::string text(kFileBytesRead, '\0');
+  std::size_t size = 0;
+  while (size < text.size()) {
+    const ssize_t got =
+        ::read(fd.get(), text.data() + size, text.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(errno, fmt::format("read: {}", path));
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  text.resize(size);
+  return text;
+}
+
+// The files that make up a configuration, in the order of their weight.
+Result<std::vector<std::string>> find_files(const std::string& dir) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  std::vector<std::string> files;
+  for (fs::directory_iterator at(fs::path(dir) / "conf.d", error), end;
+       !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename();
+    if (name.front() != '.' && at->path().extension() == ".yaml")
+      files.push_back(at->path());
+  }
+  if (error && error != std::errc::no_such_file_or_directory)
+    return fail(error.value(), fmt::format("read: {}/conf.d", dir));
+  std::sort(files.begin(), files.end());
+  const std::string main_file = fs::path(dir) / "outrider.yaml";
+  if (fs::exists(main_file, error)) files.insert(files.begin(), main_file);
+  if (error && error != std::errc::no_such_file_or_directory)
+    return fail(error.value(), fmt::format("find: {}", main_file));
+  return files;
+}
+
+}  // namespace
+
+Result<Config> parse_config(std::string name, std::string_view text,
+                            const Config& base) {
+  auto parsed = Fields::parse(std::move(name), text);
+  if (!parsed) return tl::unexpected<Error>(std::move(parsed.error()));
+  Fields& fields = *parsed;
+  Config config = base;
+  config.tick_period =
+      read_ms(fields, "tick_period_ms", {5, 1000}, base.tick_period);
+  config.slow_period =
+      read_ms(fields, "slow_period_ms", {50, 5000}, base.slow_period);
+  fields.section("control", [&](Fields& section) {
+    config.control = read_control(section, base.control);
+  });
+  fields.section("sense", [&](Fields& section) {
+    config.sense = read_sense(section, base.sense);
+  });
+  fields.section("edge", [&](Fields& section) {
+    config.edge = read_edge(section, base.edge);
+  });
+  fields.section("discovery", [&](Fields& section) {
+    config.discovery = read_discovery(section, base.discovery);
+  });
+  config.loop_priority = static_cast<int>(
+      fields.integer("loop_priority", kLoopPriority, base.loop_priority));
+  config.vm_count_max = static_cast<std::uint32_t>(
+      fields.integer("vm_count_max", kVmCount, base.vm_count_max));
+  config.log_level = static_cast<LogLevel>(fields.choice(
+      "log_level", kLogLevels, static_cast<std::size_t>(base.log_level)));
+  auto done = fields.finish();
+  if (!done) return tl::unexpected<Error>(std::move(done.error()));
+  return config;
+}
+
+Result<Config> load_config(const std::string& file, const std::string& dir) {
+  std::vector<std::string> files = {file};
+  if (file.empty()) {
+    auto found = find_files(dir);
+    if (!found) return pass(found, "config");
+    files = *std::move(found);
+  }
+  Config config;
+  for (const std::string& path : files) {
+    auto text = read_file(path);
+    if (!text) return pass(text, "config");
+    auto parsed = parse_config(path, *text, config);
+    if (!parsed) return pass(parsed, "config");
+    config = *std::move(parsed);
+  }
+  return config;
+}
+
+std::string dump_config(const Config& config) {
+  const auto ms = [](Duration duration) {
+    return std::chrono::duration_cast<milliseconds>(duration).count();
+  };
+  const auto us = [](Duration duration) {
+    return std::chrono::duration_cast<microseconds>(duration).count();
+  };
+  YAML::Emitter out;
+  out << YAML::BeginMap;
+  const auto put = [&out](const char* key, const auto& value) {
+    out << YAML::Key << key << YAML::Value << value;
+  };
+  const auto open = [&out](const char* key) {
+    out << YAML::Key << key << YAML::Value << YAML::BeginMap;
+  };
+  put("tick_period_ms", ms(config.tick_period));
+  put("slow_period_ms", ms(config.slow_period));
+  open("control");
+  put("socket", config.control.socket);
+  out << YAML::Key << "mode" << YAML::Value << YAML::DoubleQuoted
+      << mode_text(config.control.mode);
+  put("group", config.control.group);
+  out << YAML::EndMap;
+  open("sense");
+  put("sensor",
+      std::string(kSensors[static_cast<std::size_t>(config.sense.sensor)]));
+  put("blame", config.sense.blame);
+  put("blame_sample", config.sense.blame_sample);
+  put("guest_time", config.sense.guest_time);
+  put("edges", config.sense.edges);
+  out << YAML::EndMap;
+  open("edge");
+  put("quota_reaction_us", us(config.edge.quota_reaction));
+  put("wait_climb_us", us(config.edge.wait_climb));
+  out << YAML::EndMap;
+  open("discovery");
+  put("libvirt", config.discovery.libvirt);
+  put("proxmox", config.discovery.proxmox);
+  put("processes", config.discovery.processes);
+  out << YAML::EndMap;
+  put("loop_priority", config.loop_priority);
+  put("vm_count_max", config.vm_count_max);
+  put("log_level",
+      std::string(kLogLevels[static_cast<std::size_t>(config.log_level)]));
+  out << YAML::EndMap;
+  return std::string(out.c_str()) + '\n';
+}
+
+}  // namespace outrider

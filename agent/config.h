@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "agent/base/result.h"
+#include "agent/base/units.h"
+#include "agent/log.h"
+
+namespace outrider {
+
+struct ControlConfig {
+  std::string socket = "/run/outrider/control.sock";
+  mode_t mode = 0660;
+  std::string group = "outrider";  // its members are operators
+
+  friend bool operator==(const ControlConfig&, const ControlConfig&) = default;
+};
+
+enum class SensorChoice : std::uint8_t { kAuto, kBpf, kFiles };
+
+struct SenseConfig {
+  SensorChoice sensor = SensorChoice::kAuto;
+  bool blame = true;               // who held the CPU a vCPU waited for
+  std::uint32_t blame_sample = 8;  // one in so many waits is looked at
+  bool guest_time = false;         // time in guest mode
+  bool edges = true;
+
+  friend bool operator==(const SenseConfig&, const SenseConfig&) = default;
+};
+
+struct EdgeConfig {
+  // Remaining quota under which a VM is about to meet its limit; 0: off.
+  Duration quota_reaction = std::chrono::microseconds{2000};
+  // Wait of an open busy period above which waiting climbs; 0: off.
+  Duration wait_climb = std::chrono::microseconds{2000};
+
+  friend bool operator==(const EdgeConfig&, const EdgeConfig&) = default;
+};
+
+struct DiscoveryConfig {
+  bool libvirt = true;
+  bool proxmox = true;
+  bool processes = true;  // any other process that uses KVM
+
+  friend bool operator==(const DiscoveryConfig&,
+                         const DiscoveryConfig&) = default;
+};
+
+/// What the operator chose. A Config that load_config gave is valid; the
+/// defaults are those of a host without any file.
+struct Config {
+  Duration tick_period = std::chrono::milliseconds{20};
+  // cgroup files and rescans.
+  Duration slow_period = std::chrono::milliseconds{100};
+  ControlConfig control;
+  SenseConfig sense;
+  EdgeConfig edge;
+  DiscoveryConfig discovery;
+  int loop_priority = 1;  // SCHED_FIFO; 0: an ordinary thread
+  std::uint32_t vm_count_max = 1024;
+  LogLevel log_level = LogLevel::kInfo;
+
+  friend bool operator==(const Config&, const Config&) = default;
+};
+
+inline constexpr const char* kConfigDir = "/etc/outrider";
+
+/// `base` with what the file says. `name` is what messages call the file.
+/// Errors: "outrider.yaml:7: tick_period_ms: want 5..1000, got 2".
+Result<Config> parse_config(std::string name, std::string_view text,
+                            const Config& base);
+
+/// `file`; or, if it is empty, `dir`/outrider.yaml where it exists and then
+/// `dir`/conf.d/*.yaml in the order of their names. A later file overrides
+/// single keys of an earlier one. Without any file: the defaults.
+Result<Config> load_config(const std::string& file,
+                           const std::string& dir = kConfigDir);
+
+/// The effective configuration as YAML that parse_config accepts.
+std::string dump_config(const Config& config);
+
+}  // namespace outrider

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <unordered_map>
+#include <vector>
+
+#include "agent/base/result.h"
+#include "agent/base/units.h"
+#include "agent/core/sample.h"
+#include "agent/eyes.h"
+
+namespace outrider {
+
+/// When a VM's edges fire; zero switches one off.
+struct EdgeThresholds {
+  Duration quota_left{};       // remaining CPU quota at which to call
+  Duration wait_in_window{};  // vCPU wait within 10 ms (EYES_WAIT_WINDOW_NS)
+};
+
+/// User space's side of the eyes' memory: gives slots to VMs and threads, takes
+/// them back, and reads all of them as one Sample without a syscall.
+///
+/// Invariant: a thread slot is in exactly one of three places: the queue that
+/// BPF takes from, `spare_`, or in use by one thread. What is in use and alive
+/// is in `entries_` from the read after `generation` rose.
+class Slots {
+ public:
+  explicit Slots(Eyes eyes);
+
+  /// A VM without threads yet. Errors: all VM slots are taken.
+  Result<> open(VmId vm, pid_t tgid);
+  /// Lets go of the VM and its threads; their slots are free after two reads.
+  void close(VmId vm);
+  /// A thread of the VM, unless it has a slot already: BPF may have been
+  /// quicker. False if no slot is left.
+  bool adopt(VmId vm, pid_t tid, ThreadClass thread_class);
+  /// Does nothing for a thread that is not ours, or is known to be a vCPU.
+  void set_class(pid_t tid, ThreadClass thread_class);
+  void set_edges(VmId vm, EdgeThresholds thresholds);
+  /// Marks this process's own thread, by which the clock pair is taken.
+  void adopt_agent(pid_t tid);
+
+  /// Sensor::read. Blame and throttling are not in this memory.
+  void read(Instant now, Sample& out);
+
+  VmId vm_of_slot(std::uint32_t vm_slot) const;
+  std::uint32_t slot_of_vm(VmId vm) const;  // 0: no such VM
+  pid_t tgid_of(VmId vm) const;
+  /// In use, the agent's own thread apart; for tests of what is left behind.
+  std::size_t threads_in_use() const;
+  std::size_t vms_in_use() const { return vm_slots_.size(); }
+  /// CPU time of the thread given to adopt_agent, as of its last switch.
+  Duration agent_run() const;
+
+ private:
+  struct Entry {
+    std::uint32_t slot = 0;
+    ThreadId id{};
+    VmId vm{};
+    std::uint32_t tid = 0;
+    std::uint16_t vcpu = 0;
+    ThreadClass thread_class = ThreadClass::kEmulator;
+    // Last figures given out: they never go back.
+    std::uint64_t run_ns = 0;
+    std::uint64_t wait_ns = 0;
+  };
+  struct VmEntry {
+    VmId vm{};
+    std::uint32_t slot = 0;
+    std::uint32_t first_thread = 0;
+    std::uint32_t thread_count = 0;
+    std::uint32_t first_vcpu = 0;
+    std::uint32_t vcpu_count = 0;
+    std::uint64_t all_runnable_ns = 0;
+  };
+  struct VmSlot {
+    std::uint32_t slot = 0;
+    pid_t tgid = 0;
+  };
+
+  std::uint32_t take_slot();
+  void release(std::uint32_t slot);
+  void refill_queue();
+  void drain_retired();
+  void rebuild();
+  void collect(std::vector<Entry>& found);
+  bool is_stray(std::uint32_t slot, const eyes_thread& thread);
+  void index_vms();
+  bool read_thread(Entry& entry, std::uint64_t now_rq, ThreadSample& out);
+  void read_vcpu(std::uint32_t slot, VcpuSample& out) const;
+  void read_vm(VmEntry& entry, std::uint64_t now_rq, VmSample& out) const;
+  std::uint64_t rq_time(Instant now) const;
+
+  Eyes eyes_;
+  std::vector<Entry> entries_;     // sorted as Sample::threads
+  std::vector<VmEntry> vms_;       // sorted by id
+  std::vector<Entry> scratch_;     // of rebuild
+  std::vector<std::uint32_t> spare_;    // lowest last
+  std::vector<std::uint32_t> retired_;  // final figures given out: free next
+  std::vector<std::uint32_t> doubtful_;  // not in the index at the last rebuild
+  std::vector<std::uint32_t> spare_vms_;
+  std::vector<std::uint32_t> retired_vms_;
+  std::unordered_map<std::uint32_t, VmSlot> vm_slots_;  // by VmId
+  std::vector<VmId> vm_of_slot_;                        // 0 is no VM
+  std::uint32_t agent_slot_ = 0;
+  std::uint32_t slots_used_max_ = 0;  // no slot above it was ever in use
+  std::uint32_t generation_seen_ = 0;
+  bool stale_ = true;
+};
+
+}  // namespace outrider

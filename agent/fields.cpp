@@ -27,8 +27,8 @@ struct Finding {
 };
 
 // What YAML allows and a configuration does not need. yaml-cpp resolves
-// aliases and drops the first of two equal keys before a Node can tell, so this
-// looks at the parser's events; deriving is that library's way to get them.
+// aliases and takes equal keys in silence, so this looks at the parser's
+// events; deriving is that library's way to get them.
 class StrictEvents final : public YAML::EventHandler {
  public:
   const std::optional<Finding>& finding() const { return finding_; }

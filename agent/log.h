@@ -3,7 +3,7 @@
 // that decides what to do about it, saying what happens next.
 //
 //   log_warning("attach vm={} errno={} next=\"retry at the next scan\"",
-//               quoted(name), error.code);
+//               one_word(name), error.code);
 #pragma once
 
 #include <fmt/core.h>
@@ -34,7 +34,7 @@ void write_log(LogLevel level, std::string_view line);
 std::string escaped(std::string_view text);
 
 /// `text` escaped, and in quotes if it would not be one word without.
-std::string quoted(std::string_view text);
+std::string one_word(std::string_view text);
 
 template <class... Args>
 void log_error(fmt::format_string<Args...> format, Args&&... args) {

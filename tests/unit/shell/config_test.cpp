@@ -1,0 +1,305 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/config.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace outrider {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+
+Result<Config> parse(const std::string& text) {
+  return parse_config("outrider.yaml", text, Config{});
+}
+
+std::string error_of(const std::string& text) {
+  const auto config = parse(text);
+  return config ? "no error" : config.error().what;
+}
+
+struct KeyCase {
+  std::string text;
+  std::function<void(Config&)> expect;  // what it sets
+};
+
+// Every key, with a value that is not its default.
+const std::vector<KeyCase>& every_key() {
+  static const std::vector<KeyCase> cases = {
+      {"tick_period_ms: 10",
+       [](Config& c) { c.tick_period = milliseconds{10}; }},
+      {"slow_period_ms: 500",
+       [](Config& c) { c.slow_period = milliseconds{500}; }},
+      {"control: {socket: /tmp/x.sock}",
+       [](Config& c) { c.control.socket = "/tmp/x.sock"; }},
+      {"control: {mode: \"0666\"}", [](Config& c) { c.control.mode = 0666; }},
+      {"control: {group: staff}", [](Config& c) { c.control.group = "staff"; }},
+      {"sense: {sensor: bpf}",
+       [](Config& c) { c.sense.sensor = SensorChoice::kBpf; }},
+      {"sense: {sensor: files}",
+       [](Config& c) { c.sense.sensor = SensorChoice::kFiles; }},
+      {"sense: {blame: false}", [](Config& c) { c.sense.blame = false; }},
+      {"sense: {blame_sample: 100}",
+       [](Config& c) { c.sense.blame_sample = 100; }},
+      {"sense: {guest_time: true}",
+       [](Config& c) { c.sense.guest_time = true; }},
+      {"sense: {edges: false}", [](Config& c) { c.sense.edges = false; }},
+      {"edge: {quota_reaction_us: 500}",
+       [](Config& c) { c.edge.quota_reaction = microseconds{500}; }},
+      {"edge: {wait_climb_us: 700}",
+       [](Config& c) { c.edge.wait_climb = microseconds{700}; }},
+      {"discovery: {libvirt: false}",
+       [](Config& c) { c.discovery.libvirt = false; }},
+      {"discovery: {proxmox: false}",
+       [](Config& c) { c.discovery.proxmox = false; }},
+      {"discovery: {processes: false}",
+       [](Config& c) { c.discovery.processes = false; }},
+      {"loop_priority: 0", [](Config& c) { c.loop_priority = 0; }},
+      {"vm_count_max: 7", [](Config& c) { c.vm_count_max = 7; }},
+      {"log_level: debug", [](Config& c) { c.log_level = LogLevel::kDebug; }},
+      {"log_level: error", [](Config& c) { c.log_level = LogLevel::kError; }},
+      {"log_level: warning",
+       [](Config& c) { c.log_level = LogLevel::kWarning; }},
+  };
+  return cases;
+}
+
+TEST(ParseConfig, EveryKeyReachesItsFieldAndNoOther) {
+  for (const KeyCase& key : every_key()) {
+    SCOPED_TRACE(key.text);
+    Config expected;
+    key.expect(expected);
+    EXPECT_FALSE(expected == Config{}) << "the case sets the default";
+    const auto config = parse(key.text);
+    ASSERT_TRUE(config) << config.error().what;
+    EXPECT_TRUE(*config == expected);
+  }
+}
+
+TEST(ParseConfig, NothingGivesTheDefaults) {
+  for (const char* text : {"", "# only a comment\n", "---\n", "{}"}) {
+    const auto config = parse(text);
+    ASSERT_TRUE(config) << text;
+    EXPECT_TRUE(*config == Config{}) << text;
+  }
+}
+
+TEST(DumpConfig, ParsesBackToTheSame) {
+  for (const KeyCase& key : every_key()) {
+    Config config;
+    key.expect(config);
+    const auto back = parse(dump_config(config));
+    ASSERT_TRUE(back) << back.error().what;
+    EXPECT_TRUE(*back == config) << dump_config(config);
+  }
+}
+
+TEST(DumpConfig, NamesEveryKey) {
+  const std::string dump = dump_config(Config{});
+  for (const KeyCase& key : every_key()) {
+    std::string name = key.text.substr(key.text.find('{') + 1);
+    if (key.text.find('{') == std::string::npos) name = key.text;
+    name.resize(name.find(':'));
+    EXPECT_NE(dump.find(name + ":"), std::string::npos) << name;
+  }
+}
+
+struct RangeCase {
+  std::string section;  // "" at the top
+  std::string key;
+  std::int64_t min;
+  std::int64_t max;
+};
+
+std::string setting(const RangeCase& range, const std::string& value) {
+  const std::string line = range.key + ": " + value;
+  return range.section.empty() ? line : range.section + ":\n  " + line;
+}
+
+TEST(ParseConfig, RangesHoldAtBothEnds) {
+  const std::vector<RangeCase> ranges = {
+      {"", "tick_period_ms", 5, 1000},
+      {"", "slow_period_ms", 50, 5000},
+      {"sense", "blame_sample", 1, 1000},
+      {"edge", "quota_reaction_us", 0, 100'000},
+      {"edge", "wait_climb_us", 0, 1'000'000},
+      {"", "loop_priority", 0, 50},
+      {"", "vm_count_max", 1, 4096},
+  };
+  for (const RangeCase& range : ranges) {
+    SCOPED_TRACE(range.key);
+    EXPECT_TRUE(parse(setting(range, std::to_string(range.min))));
+    EXPECT_TRUE(parse(setting(range, std::to_string(range.max))));
+    const std::string line = range.section.empty() ? "1" : "2";
+    const std::string path =
+        range.section.empty() ? range.key : range.section + "." + range.key;
+    const std::string want = "outrider.yaml:" + line + ": " + path + ": want " +
+                             std::to_string(range.min) + ".." +
+                             std::to_string(range.max) + ", got ";
+    for (const std::string& bad :
+         {std::to_string(range.min - 1), std::to_string(range.max + 1),
+          std::string("9223372036854775808"), std::string("10ms"),
+          std::string("1e1"), std::string("10.0"), std::string("0x10"),
+          std::string("+10"), std::string("\"10\""), std::string("yes")})
+      EXPECT_EQ(error_of(setting(range, bad)), want + bad);
+    EXPECT_EQ(error_of(setting(range, "")), want + "nothing");
+    EXPECT_EQ(error_of(setting(range, "[10]")), want + "a list");
+  }
+}
+
+TEST(ParseConfig, NamesFileLineKeyAndRange) {
+  EXPECT_EQ(error_of("# one\n\nslow_period_ms: 100\ntick_period_ms: 4\n"),
+            "outrider.yaml:4: tick_period_ms: want 5..1000, got 4");
+}
+
+TEST(ParseConfig, RefusesOtherTypes) {
+  EXPECT_EQ(error_of("sense:\n  blame: 1"),
+            "outrider.yaml:2: sense.blame: want true or false, got 1");
+  EXPECT_EQ(error_of("sense:\n  edges: yes"),
+            "outrider.yaml:2: sense.edges: want true or false, got yes");
+  EXPECT_EQ(error_of("sense: true"),
+            "outrider.yaml:1: sense: want indented `key: value` lines, "
+            "got true");
+  EXPECT_EQ(error_of("sense:"),
+            "outrider.yaml:1: sense: want indented `key: value` lines, "
+            "got nothing");
+  EXPECT_EQ(error_of("- a"), "outrider.yaml:1: want `key: value` lines");
+  EXPECT_EQ(error_of("hello"), "outrider.yaml:1: want `key: value` lines");
+}
+
+TEST(ParseConfig, RefusesOtherWords) {
+  EXPECT_EQ(error_of("sense: {sensor: ebpf}"),
+            "outrider.yaml:1: sense.sensor: want one of auto, bpf, files, "
+            "got ebpf");
+  EXPECT_EQ(error_of("log_level: trace"),
+            "outrider.yaml:1: log_level: want one of error, warning, info, "
+            "debug, got trace");
+}
+
+TEST(ParseConfig, ModeIsFourOctalDigits) {
+  EXPECT_TRUE(parse("control: {mode: 0600}"));
+  for (const char* bad :
+       {"\"660\"", "\"0888\"", "\"7777\"", "\"-660\"", "\"06600\"", "rw"})
+    EXPECT_NE(error_of(std::string("control: {mode: ") + bad + "}")
+                  .find("control.mode: want four octal digits"),
+              std::string::npos)
+        << bad;
+}
+
+TEST(ParseConfig, SocketIsAnAbsolutePathThatFits) {
+  EXPECT_TRUE(parse("control: {socket: /" + std::string(106, 'x') + "}"));
+  EXPECT_NE(error_of("control: {socket: /" + std::string(107, 'x') + "}")
+                .find("control.socket: want a path from / of at most 107"),
+            std::string::npos);
+  EXPECT_NE(error_of("control: {socket: run/x}").find("want a path"),
+            std::string::npos);
+  EXPECT_NE(error_of("control: {group: \"a b\"}")
+                .find("control.group: want the name of a group, got \"a b\""),
+            std::string::npos);
+}
+
+TEST(ParseConfig, RefusesUnknownKeysByName) {
+  EXPECT_EQ(error_of("tick_period_s: 1"),
+            "outrider.yaml:1: tick_period_s: unknown key; did you mean "
+            "tick_period_ms?");
+  EXPECT_EQ(error_of("sense:\n  sensr: bpf"),
+            "outrider.yaml:2: sense.sensr: unknown key; did you mean sensor?");
+  EXPECT_EQ(error_of("colour: red"), "outrider.yaml:1: colour: unknown key");
+  EXPECT_EQ(error_of("? [a]\n: b"), "outrider.yaml:1: a list: unknown key");
+}
+
+TEST(ParseConfig, RefusesDuplicatesAnchorsAliasesTagsAndDocuments) {
+  EXPECT_EQ(error_of("vm_count_max: 1\nvm_count_max: 2"),
+            "outrider.yaml:2: vm_count_max: this key is given twice");
+  EXPECT_EQ(error_of("edge:\n  wait_climb_us: 1\n  wait_climb_us: 1"),
+            "outrider.yaml:3: wait_climb_us: this key is given twice");
+  EXPECT_EQ(error_of("vm_count_max: &a 1"),
+            "outrider.yaml:1: an anchor is not accepted");
+  EXPECT_NE(error_of("vm_count_max: &a 1\nloop_priority: *a"), "no error");
+  EXPECT_EQ(error_of("vm_count_max: !!int 1"),
+            "outrider.yaml:1: a tag is not accepted");
+  EXPECT_EQ(error_of("vm_count_max: 1\n---\nvm_count_max: 2"),
+            "outrider.yaml: more than one document");
+}
+
+TEST(ParseConfig, RefusesWhatIsTooDeepOrTooLong) {
+  EXPECT_EQ(error_of("a: " + std::string(8, '[') + std::string(8, ']')),
+            "outrider.yaml:1: nested deeper than 8");
+  EXPECT_NE(error_of(std::string(1'000'000, '[')), "no error");
+  EXPECT_EQ(error_of(std::string((1 << 20) + 1, '#')),
+            "outrider.yaml: more than 1048576 bytes");
+  EXPECT_NE(error_of(std::string("vm_count_max: 1\0", 16)), "no error");
+}
+
+TEST(ParseConfig, SaysWhereYamlItselfIsBroken) {
+  EXPECT_EQ(error_of("vm_count_max: 1\n  x: [").substr(0, 16),
+            "outrider.yaml:2:");
+}
+
+class ConfigDir : public testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/outrider-config-XXXXXX";
+    ASSERT_NE(::mkdtemp(name), nullptr);
+    dir_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(dir_); }
+
+  void write(const std::string& name, const std::string& text) const {
+    const std::filesystem::path path = dir_ + "/" + name;
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path) << text;
+  }
+
+  std::string dir_;
+};
+
+TEST_F(ConfigDir, NothingIsNeeded) {
+  const auto config = load_config("", dir_);
+  ASSERT_TRUE(config) << config.error().what;
+  EXPECT_TRUE(*config == Config{});
+  EXPECT_TRUE(load_config("", dir_ + "/missing"));
+}
+
+TEST_F(ConfigDir, LaterFilesOverrideSingleKeys) {
+  write("outrider.yaml", "vm_count_max: 1\nedge: {wait_climb_us: 1}");
+  write("conf.d/20-b.yaml", "vm_count_max: 3");
+  write("conf.d/10-a.yaml", "vm_count_max: 2\nedge: {quota_reaction_us: 9}");
+  write("conf.d/30-c.yaml.bak", "vm_count_max: 4");
+  write("conf.d/.40-d.yaml", "vm_count_max: 5");
+  const auto config = load_config("", dir_);
+  ASSERT_TRUE(config) << config.error().what;
+  EXPECT_EQ(config->vm_count_max, 3U);
+  EXPECT_EQ(config->edge.wait_climb, microseconds{1});
+  EXPECT_EQ(config->edge.quota_reaction, microseconds{9});
+}
+
+TEST_F(ConfigDir, NamesTheDropInThatIsWrong) {
+  write("conf.d/10-a.yaml", "\nvm_count_max: 0");
+  const auto config = load_config("", dir_);
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().what,
+            "config: " + dir_ +
+                "/conf.d/10-a.yaml:2: vm_count_max: want 1..4096, got 0");
+}
+
+TEST_F(ConfigDir, TheNamedFileStandsAlone) {
+  write("conf.d/10-a.yaml", "vm_count_max: 2");
+  write("my.yaml", "loop_priority: 3");
+  const auto config = load_config(dir_ + "/my.yaml", dir_);
+  ASSERT_TRUE(config) << config.error().what;
+  EXPECT_EQ(config->loop_priority, 3);
+  EXPECT_EQ(config->vm_count_max, Config{}.vm_count_max);
+  EXPECT_FALSE(load_config(dir_ + "/missing.yaml", dir_));
+  EXPECT_FALSE(load_config(dir_, dir_)) << "a directory is no file";
+}
+
+}  // namespace
+}  // namespace outrider

@@ -164,7 +164,15 @@ def asserts_stay_on(tree):
 
 # --- How files look -----------------------------------------------------------
 
+BPF_LICENCE = "GPL-2.0-only OR BSD-2-Clause"
+GUARD = re.compile(r"^#ifndef (OUTRIDER_\w+_H)\n#define \1$", re.M)
 LEFTOVER = re.compile(r"\b(TODO|FIXME|XXX)\b")
+
+
+def is_kernel_side(file):
+    """In the kernel's style and under the BPF programs' own licence."""
+    return file.is_c and (room_of(file.path) == "bpf"
+                          or file.path.endswith(".bpf.c"))
 
 
 def has_licence(tree):
@@ -172,22 +180,22 @@ def has_licence(tree):
         if not (file.is_c or file.is_script or file.suffix in (".py", ".cmake")
                 or file.path.endswith("CMakeLists.txt")):
             continue
-        wanted = ("GPL-2.0-only OR BSD-2-Clause" if file.path.startswith("bpf/")
-                  and file.is_c else "Apache-2.0")
+        wanted = BPF_LICENCE if is_kernel_side(file) else "Apache-2.0"
         if f"SPDX-License-Identifier: {wanted}" not in "\n".join(file.lines[:3]):
             yield file.path, 1, f"want 'SPDX-License-Identifier: {wanted}'"
 
 
 def pragma_once(tree):
     for file in tree.files:
-        if file.suffix == ".h" and "#pragma once" not in file.lines:
+        guarded = is_kernel_side(file) and GUARD.search(file.text)
+        if (file.suffix == ".h" and "#pragma once" not in file.lines
+                and not guarded):
             yield file.path, 1, "want '#pragma once'"
 
 
 def line_length(tree):
     for file in c_files(tree):
-        is_bpf = room_of(file.path) == "bpf"
-        most = BPF_COLUMNS_MAX if is_bpf else COLUMNS_MAX
+        most = BPF_COLUMNS_MAX if is_kernel_side(file) else COLUMNS_MAX
         for line, text in enumerate(file.lines, 1):
             columns = len(text.expandtabs(8))
             if columns > most:

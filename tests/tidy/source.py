@@ -102,14 +102,14 @@ _SCOPE = re.compile(r"\b(namespace|class|struct|union|enum)\b(?:\s+class\b)?"
 def public_functions(file):
     """The functions that a header declares for others, in order.
 
-    A heuristic, not a parser: it follows braces. Constructors, operators,
-    friends and one-line bodies (accessors) are left out, and an overload
-    shares the docstring of the declaration right before it.
+    A heuristic, not a parser: it follows braces. Left out are constructors,
+    operators, friends, and functions whose body is in the header to be read; an
+    overload shares the docstring of the declaration right before it.
     """
     found = []
-    for line, text, scopes, one_line in _statements(file):
+    for line, text, scopes in _statements(file):
         name = _function_name(text, scopes)
-        if name is None or one_line:
+        if name is None:
             continue
         documented = line >= 2 and file.lines[line - 2].strip().startswith("///")
         if found and found[-1].name == name:
@@ -128,13 +128,12 @@ def _function_name(text, scopes):
 
 
 def _statements(file):
-    """(line, text, class names around it, body on one line) of each statement
-    that stands at namespace level or among the public members of a class."""
+    """(line, text, class names around it) of each statement that ends with ';'
+    at namespace level or among the public members of a class."""
     code = "\n".join("" if line.lstrip().startswith("#") else line
                      for line in file.code.split("\n"))
     scopes = []  # [kind, name, is_public]
     pending, start, line = "", 1, 1
-    opened = None  # a function whose body is open
     for char in code:
         if not pending.strip():
             start = line
@@ -143,19 +142,14 @@ def _statements(file):
         names = [name for _, name, _ in scopes]
         if char == "{":
             scopes.append(_scope_of(pending))
-            if scopes[-1][0] == "body" and visible:
-                opened = (start, pending.strip(), names, line)
             pending = ""
         elif char == "}":
             if scopes:
                 scopes.pop()
-            if opened and len(scopes) == len(opened[2]):
-                yield (*opened[:3], opened[3] == line)
-                opened = None
             pending = ""
         elif char == ";":
             if visible:
-                yield start, pending.strip(), names, False
+                yield start, pending.strip(), names
             pending = ""
         elif char == ":" and pending.strip() in ("public", "private",
                                                  "protected"):

@@ -40,6 +40,10 @@ std::string_view role_name(Role role) {
   return kRoles[static_cast<std::size_t>(role)];
 }
 
+ControlServer::ControlServer(EventLoop& loop, std::vector<ControlVerb> verbs,
+                             const ControlLimits& limits)
+    : loop_(loop), verbs_(std::move(verbs)), limits_(limits) {}
+
 Result<std::unique_ptr<ControlServer>> ControlServer::make(
     EventLoop& loop, const ControlConfig& config,
     std::vector<ControlVerb> verbs, const ControlLimits& limits) {

@@ -105,8 +105,7 @@ class ControlServer {
   };
 
   ControlServer(EventLoop& loop, std::vector<ControlVerb> verbs,
-                const ControlLimits& limits)
-      : loop_(loop), verbs_(std::move(verbs)), limits_(limits) {}
+                const ControlLimits& limits);
   Result<> start(const ControlConfig& config);
 
   void accept_some();

@@ -139,19 +139,31 @@ std::uint16_t as_vcpu(std::uint64_t number) {
   return static_cast<std::uint16_t>(std::min(number, kMax));
 }
 
-// "71-12" in KVM's list is descriptor 12 of thread 71, which made the VM.
-// nullopt: nothing of ours, e.g. another pid namespace's.
+// "71-12" in KVM's list is descriptor 12 of thread 71, which made the VM. It
+// may have been handed on since, or be another pid namespace's.
 std::optional<pid_t> owner_of_entry(const ProcRoot& proc,
                                     std::string_view entry) {
-  const auto tid = parse_number(entry.substr(0, entry.find('-')));
-  if (!tid) return std::nullopt;
-  auto text = read_text_at(proc.fd(), std::to_string(*tid) + "/status", 8192);
+  const std::size_t dash = entry.find('-');
+  const auto tid = parse_number(entry.substr(0, dash));
+  if (!tid || dash == std::string_view::npos) return std::nullopt;
+  const std::string thread = std::to_string(*tid);
+  auto text = read_text_at(proc.fd(), thread + "/status", 8192);
   if (!text) return std::nullopt;
   const auto status = parse_status(*text);
-  if (!status || !has_kvm(proc, status->tgid).value_or(false)) {
-    return std::nullopt;
+  if (!status) return std::nullopt;
+  std::array<char, 32> link{};
+  const std::string descriptor =
+      (thread + "/fd/").append(entry.substr(dash + 1));
+  const ssize_t length =
+      ::readlinkat(proc.fd(), descriptor.c_str(), link.data(), link.size());
+  const bool is_there =
+      length > 0 &&
+      std::string_view{link.data(), static_cast<std::size_t>(length)} ==
+          "anon_inode:kvm-vm";
+  if (is_there || has_kvm(proc, status->tgid).value_or(false)) {
+    return status->tgid;
   }
-  return status->tgid;
+  return std::nullopt;
 }
 
 // nullopt: there is no list, it is empty, or nothing in it is as it should be.
@@ -170,18 +182,34 @@ std::optional<std::vector<pid_t>> list_by_kvm(const ProcRoot& proc,
   return pids;
 }
 
+// The one of `known` that the process is, by its start time too.
+const VmIdentity* find_known(std::span<const VmIdentity> known, pid_t pid,
+                             const ProcStat& stat) {
+  const auto found =
+      std::find_if(known.begin(), known.end(), [&](const VmIdentity& vm) {
+        return vm.pid == pid && vm.start_ticks == stat.start_ticks;
+      });
+  return found == known.end() ? nullptr : &*found;
+}
+
 std::vector<pid_t> walk_for_kvm(const ProcRoot& proc,
                                 std::span<const pid_t> processes,
                                 std::span<const VmIdentity> known,
                                 std::uint32_t& unreadable) {
   std::vector<pid_t> pids;
   for (const pid_t pid : processes) {
-    const bool is_known =
+    const bool may_be_known =
         std::any_of(known.begin(), known.end(),
                     [pid](const VmIdentity& vm) { return vm.pid == pid; });
+    if (may_be_known) {
+      auto stat = read_stat(proc, pid);
+      if (stat && find_known(known, pid, *stat) != nullptr) {
+        pids.push_back(pid);
+        continue;
+      }
+    }
     // Kernel threads have no descriptors, so they cost no more than this.
-    auto kvm =
-        is_known ? Result<bool>{true} : has_kvm(proc, pid, kScanDescriptorsMax);
+    auto kvm = has_kvm(proc, pid, kScanDescriptorsMax);
     if (!kvm && kvm.error().code == EACCES) ++unreadable;
     if (kvm.value_or(false)) pids.push_back(pid);
   }
@@ -228,32 +256,38 @@ std::optional<std::uint16_t> vcpu_by_syscall(const ProcRoot& proc,
   return as_vcpu(*vcpu);
 }
 
-}  // namespace
-
-Result<VmIdentity> identify(const ProcRoot& proc, const CgroupTree* cgroups,
-                            pid_t pid) {
-  auto is_process = check_is_process(proc, pid);
-  if (!is_process) return tl::unexpected<Error>(is_process.error());
-  auto before = read_stat(proc, pid);
-  if (!before) return tl::unexpected<Error>(before.error());
-  auto kvm = check_has_kvm(proc, pid);
-  if (!kvm) return tl::unexpected<Error>(kvm.error());
+// Of a process that is known to be a VM's.
+Result<VmIdentity> describe(const ProcRoot& proc, const CgroupTree* cgroups,
+                            const ProcStat& stat, pid_t pid) {
   auto where = read_proc_cgroup(proc, pid);
   if (!where) return tl::unexpected<Error>(where.error());
   auto arguments = read_cmdline(proc, pid);
   if (!arguments) return tl::unexpected<Error>(arguments.error());
   VmIdentity vm;
   vm.pid = pid;
-  vm.start_ticks = before->start_ticks;
+  vm.start_ticks = stat.start_ticks;
   take_place(vm, cgroups, *where);
   take_names(vm, parse_qemu_cmdline(*arguments));
-  // All of the above is of one process only if it is still the same.
+  // All of it is of one process only if that is still the same.
   auto after = read_stat(proc, pid);
   if (!after) return tl::unexpected<Error>(after.error());
   if (after->start_ticks != vm.start_ticks) {
     return fail(ESRCH, "process " + std::to_string(pid) + ": no such process");
   }
   return vm;
+}
+
+}  // namespace
+
+Result<VmIdentity> identify(const ProcRoot& proc, const CgroupTree* cgroups,
+                            pid_t pid) {
+  auto is_process = check_is_process(proc, pid);
+  if (!is_process) return tl::unexpected<Error>(is_process.error());
+  auto stat = read_stat(proc, pid);
+  if (!stat) return tl::unexpected<Error>(stat.error());
+  auto kvm = check_has_kvm(proc, pid);
+  if (!kvm) return tl::unexpected<Error>(kvm.error());
+  return describe(proc, cgroups, *stat, pid);
 }
 
 Result<> use_cgroup(VmIdentity& identity, const CgroupTree& cgroups,
@@ -284,18 +318,14 @@ Result<Scan> scan(const ProcRoot& proc, const CgroupTree* cgroups,
     pids = walk_for_kvm(proc, *processes, known, scan.unreadable);
   }
   for (const pid_t pid : *pids) {
-    const auto old =
-        std::find_if(known.begin(), known.end(),
-                     [pid](const VmIdentity& vm) { return vm.pid == pid; });
-    if (old != known.end()) {
-      auto stat = read_stat(proc, pid);
-      if (stat && stat->start_ticks == old->start_ticks) {
-        scan.vms.push_back(*old);
-        continue;
-      }
+    auto stat = read_stat(proc, pid);
+    if (!stat) continue;  // it has ended meanwhile
+    if (const VmIdentity* vm = find_known(known, pid, *stat)) {
+      scan.vms.push_back(*vm);
+      continue;
     }
-    auto vm = identify(proc, cgroups, pid);
-    if (vm) scan.vms.push_back(*std::move(vm));  // else it has ended meanwhile
+    auto vm = describe(proc, cgroups, *stat, pid);
+    if (vm) scan.vms.push_back(*std::move(vm));
   }
   return scan;
 }

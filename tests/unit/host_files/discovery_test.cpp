@@ -224,6 +224,14 @@ TEST_F(DiscoveryTest, ScanTakesTheKnownOverUnlessThePidIsReused) {
   EXPECT_EQ(found->vms[1].name, "pid-72");
 }
 
+TEST_F(DiscoveryTest, ScanDropsAKnownVmWhosePidIsAnotherProcess) {
+  host_.add({.pid = 71});
+  std::vector<VmIdentity> known = scan(proc_, &tree_, kNoList)->vms;
+  host_.remove("proc/71");
+  host_.add({.pid = 71, .descriptors = {"/dev/null"}, .start_ticks = 2000});
+  EXPECT_TRUE(scan(proc_, &tree_, kNoList, known)->vms.empty());
+}
+
 TEST_F(DiscoveryTest, FindKvmInLooksTwoLevelsDown) {
   host_.add({.pid = 71});
   host_.add({.pid = 72, .descriptors = {}});

@@ -11,6 +11,7 @@
 #include "agent/config.h"
 #include "agent/core/demand.h"
 #include "agent/core/sample.h"
+#include "agent/sys/event_loop.h"
 #include "agent/vm.h"
 
 namespace outrider {
@@ -62,6 +63,8 @@ class Agent {
   const Demand& demand() const;
   AgentStatus status() const;
 
+  /// For the doors: what is watched here is served by `run`.
+  EventLoop& events();
   /// The loop: returns after SIGTERM or SIGINT.
   Result<> run();
 

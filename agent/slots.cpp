@@ -5,7 +5,9 @@
 #include <atomic>
 #include <bit>
 #include <cassert>
+#include <cstddef>
 #include <cstring>
+#include <numeric>
 #include <tuple>
 
 namespace outrider {
@@ -19,7 +21,14 @@ constexpr std::uint32_t kQueuedMax = 2048;
 // A writer needs some tens of ns; it can be held up by an interrupt.
 constexpr int kReadTriesMax = 64;
 
+// How long the figures of an exited thread stay, so that readers of any pace up
+// to this one see the last of them.
+constexpr std::uint64_t kLingerNs = 1'000'000'000;
+
 constexpr VmId kNoVm{};
+
+// No record at rest has an odd one.
+constexpr std::uint32_t kNoSeq = 1;
 
 template <class T>
 T load(const T& word) {
@@ -56,6 +65,72 @@ bool read_quietly(const Record& source, Record& out) {
 
 std::uint64_t since(std::uint64_t now, std::uint64_t then) {
   return now > then ? now - then : 0;
+}
+
+// The counters of a vCPU, in the record's own order. Each is whole, but they
+// are not of one instant: nothing adds them up.
+void copy_vcpu(const eyes_vcpu& record, VcpuSample& out) {
+  static_assert(offsetof(eyes_vcpu, halt_poll_ns) ==
+                offsetof(VcpuSample, halt_poll_ns));
+  static_assert(offsetof(eyes_vcpu, guest_ns) == offsetof(VcpuSample, guest_ns));
+  static_assert(std::is_trivially_copyable_v<VcpuSample>);
+  std::memcpy(static_cast<void*>(&out), &record, sizeof(out));
+}
+
+// Brings a row up to date; false when nothing can have changed since the last
+// time. Without a quiet moment the last figures stay (hold, never zero).
+inline bool refresh(const eyes_thread& record, std::uint32_t& seen_seq,
+                    std::uint64_t now_rq, ThreadSample& row) {
+  if (load(record.seq) == seen_seq) return false;
+  eyes_thread thread;
+  if (!read_quietly(record, thread)) return false;
+  const std::uint64_t flown = since(now_rq, thread.since);
+  const bool runs = thread.state == EYES_RUNNING;
+  const bool waits = thread.state == EYES_WAITING;
+  const std::uint64_t run = thread.run_ns + (runs ? flown : 0);
+  const std::uint64_t wait = thread.wait_ns + (waits ? flown : 0);
+  // The part in flight is by another clock than the sum that follows it: what
+  // was given out never goes back.
+  row.run_ns = std::max(run, row.run_ns);
+  row.wait_ns = std::max(wait, row.wait_ns);
+  const bool open = runs || waits;
+  row.open_run_ns = open ? since(row.run_ns, thread.busy_run_ns) : 0;
+  row.open_wait_ns = open ? since(row.wait_ns, thread.busy_wait_ns) : 0;
+  row.wakeups = thread.wakeups;
+  row.migrations = thread.migrations;
+  row.state = ThreadState{thread.state};
+  // A part in flight grows by itself: no seq is the one that was seen.
+  seen_seq = open ? kNoSeq : thread.seq;
+  return true;
+}
+
+inline void refresh_vm(const eyes_vm& record, std::uint64_t now_rq,
+                       VmSample& row) {
+  std::uint64_t all = load(record.all_runnable_ns);
+  const std::uint32_t vcpus = load(record.vcpus);
+  if (vcpus > 0 && load(record.runnable) == vcpus) all += now_rq;
+  // Count and sum are not read as one: what is no time yet is not one.
+  if (all >= row.all_runnable_ns && all <= now_rq) row.all_runnable_ns = all;
+}
+
+// Carries over what was given out of a thread, found by its id.
+void keep_figures(const std::vector<ThreadSample>& old,
+                  std::vector<ThreadSample>& rows) {
+  std::vector<const ThreadSample*> by_id;
+  for (const ThreadSample& row : old) by_id.push_back(&row);
+  const auto before = [](const ThreadSample* a, ThreadId id) {
+    return a->id < id;
+  };
+  std::sort(by_id.begin(), by_id.end(),
+            [](const ThreadSample* a, const ThreadSample* b) {
+              return a->id < b->id;
+            });
+  for (ThreadSample& row : rows) {
+    const auto it = std::lower_bound(by_id.begin(), by_id.end(), row.id, before);
+    if (it == by_id.end() || (*it)->id != row.id) continue;
+    row.run_ns = (*it)->run_ns;
+    row.wait_ns = (*it)->wait_ns;
+  }
 }
 
 ThreadClass class_of(std::uint8_t eyes_class) {
@@ -123,13 +198,14 @@ void Slots::close(VmId vm) {
   const auto it = vm_slots_.find(static_cast<std::uint32_t>(vm));
   if (it == vm_slots_.end()) return;
   rebuild();  // threads that BPF adopted since the last read
-  for (const Entry& entry : entries_) {
-    if (entry.vm != vm) continue;
-    eyes_thread& thread = eyes_.threads[entry.slot];
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    if (sample_.threads[i].vm != vm) continue;
+    const std::uint32_t slot = sources_[i].slot;
+    eyes_thread& thread = eyes_.threads[slot];
     __u16& index = eyes_.slot_of_pid[thread.tid % EYES_PIDS_MAX];
-    if (load(index) == entry.slot) store(index, __u16{0});
+    if (load(index) == slot) store(index, __u16{0});
     store(thread.state, __u8{EYES_DEAD});
-    retired_.push_back(entry.slot);
+    retired_.push_back(slot);
   }
   retired_vms_.push_back(it->second.slot);
   vm_of_slot_[it->second.slot] = kNoVm;
@@ -184,6 +260,14 @@ void Slots::set_class(pid_t tid, ThreadClass thread_class) {
   stale_ = true;
 }
 
+void Slots::pretend_vcpu(pid_t tid) {
+  const std::uint32_t slot =
+      load(eyes_.slot_of_pid[static_cast<__u32>(tid) % EYES_PIDS_MAX]);
+  eyes_.threads[slot].class_ = EYES_VCPU;
+  ++eyes_.vms[eyes_.threads[slot].vm].vcpus;
+  stale_ = true;
+}
+
 void Slots::set_edges(VmId vm, EdgeThresholds thresholds) {
   const std::uint32_t slot = slot_of_vm(vm);
   if (slot == 0) return;
@@ -213,11 +297,6 @@ std::size_t Slots::threads_in_use() const {
   return EYES_THREADS_MAX - 1 - spare_.size() - queued - agent;
 }
 
-Duration Slots::agent_run() const {
-  return Duration{static_cast<Duration::rep>(
-      load(eyes_.threads[agent_slot_].run_ns))};
-}
-
 void Slots::drain_retired() {
   if (retired_.empty() && retired_vms_.empty()) return;
   for (const std::uint32_t slot : retired_) release(slot);
@@ -245,8 +324,10 @@ bool Slots::is_stray(std::uint32_t slot, const eyes_thread& thread) {
   return false;
 }
 
-void Slots::collect(std::vector<Entry>& found) {
-  found.clear();
+void Slots::collect() {
+  sources_.clear();
+  std::vector<ThreadSample> rows;
+  rows.reserve(sample_.threads.size() + 1);
   for (std::uint32_t slot = 1; slot <= slots_used_max_; ++slot) {
     const eyes_thread& thread = eyes_.threads[slot];
     const std::uint32_t vm_slot = load(thread.vm);
@@ -259,72 +340,82 @@ void Slots::collect(std::vector<Entry>& found) {
       retired_.push_back(slot);
       continue;
     }
-    const eyes_vcpu& vcpu = eyes_.vcpus[slot];
-    Entry entry;
-    entry.slot = slot;
-    entry.id = ThreadId{vcpu.serial};
-    entry.vm = vm;
-    entry.tid = thread.tid;
-    entry.thread_class = class_of(load(thread.class_));
-    if (entry.thread_class == ThreadClass::kVcpu) {
-      entry.vcpu = static_cast<std::uint16_t>(vcpu.vcpu_id);
+    ThreadSample row;
+    row.id = ThreadId{eyes_.vcpus[slot].serial};
+    row.vm = vm;
+    row.tid = thread.tid;
+    row.thread_class = class_of(load(thread.class_));
+    if (row.thread_class == ThreadClass::kVcpu) {
+      row.vcpu = static_cast<std::uint16_t>(eyes_.vcpus[slot].vcpu_id);
     }
-    found.push_back(entry);
+    rows.push_back(row);
+    sources_.push_back(Source{.slot = slot});
   }
+  keep_figures(sample_.threads, rows);
+  sample_.threads.swap(rows);
+}
+
+// Sorts the rows as Sample wants them, and their sources with them.
+void Slots::order_rows() {
+  std::vector<std::uint32_t> order(sources_.size());
+  std::iota(order.begin(), order.end(), 0U);
+  const auto key = [this](std::uint32_t i) {
+    const ThreadSample& row = sample_.threads[i];
+    return std::tie(row.vm, row.thread_class, row.vcpu, row.id);
+  };
+  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
+    return key(a) < key(b);
+  });
+  std::vector<ThreadSample> rows;
+  std::vector<Source> sources;
+  rows.reserve(order.size());
+  sources.reserve(order.size());
+  for (const std::uint32_t i : order) {
+    rows.push_back(sample_.threads[i]);
+    sources.push_back(sources_[i]);
+  }
+  sample_.threads.swap(rows);
+  sources_.swap(sources);
 }
 
 void Slots::rebuild() {
   generation_seen_ = load(*eyes_.generation);
   stale_ = false;
-  collect(scratch_);
-  const auto order = [](const Entry& a, const Entry& b) {
-    return std::tie(a.vm, a.thread_class, a.vcpu, a.id) <
-           std::tie(b.vm, b.thread_class, b.vcpu, b.id);
-  };
-  std::sort(scratch_.begin(), scratch_.end(), order);
-  // Carry over what was given out, by slot: a class may have changed.
-  std::sort(entries_.begin(), entries_.end(),
-            [](const Entry& a, const Entry& b) { return a.slot < b.slot; });
-  for (Entry& entry : scratch_) {
-    const auto old = std::lower_bound(
-        entries_.begin(), entries_.end(), entry.slot,
-        [](const Entry& a, std::uint32_t slot) { return a.slot < slot; });
-    if (old == entries_.end() || old->id != entry.id) continue;
-    if (old->slot != entry.slot) continue;
-    entry.run_ns = old->run_ns;
-    entry.wait_ns = old->wait_ns;
-  }
-  entries_.swap(scratch_);
+  collect();
+  order_rows();
   index_vms();
 }
 
 void Slots::index_vms() {
-  std::vector<VmEntry> old;
-  old.swap(vms_);
-  for (const auto& [id, slot] : vm_slots_) {
-    VmEntry entry;
-    entry.vm = VmId{id};
-    entry.slot = slot.slot;
-    vms_.push_back(entry);
-  }
-  std::sort(vms_.begin(), vms_.end(),
-            [](const VmEntry& a, const VmEntry& b) { return a.vm < b.vm; });
+  std::vector<VmSample> old;
+  old.swap(sample_.vms);
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> order;  // id, slot
+  for (const auto& [id, slot] : vm_slots_) order.push_back({id, slot.slot});
+  std::sort(order.begin(), order.end());
+  vm_rows_.clear();
   std::uint32_t next = 0;
   std::uint32_t next_vcpu = 0;
-  for (VmEntry& vm : vms_) {
-    vm.first_thread = next;
-    vm.first_vcpu = next_vcpu;
-    for (; next < entries_.size() && entries_[next].vm == vm.vm; ++next) {
-      if (entries_[next].thread_class == ThreadClass::kVcpu) ++next_vcpu;
-    }
-    vm.thread_count = next - vm.first_thread;
-    vm.vcpu_count = next_vcpu - vm.first_vcpu;
+  for (const auto& [id, slot] : order) {
+    VmSample row;
+    row.id = VmId{id};
     const auto before =
-        std::find_if(old.begin(), old.end(),
-                     [&](const VmEntry& entry) { return entry.vm == vm.vm; });
-    if (before != old.end()) vm.all_runnable_ns = before->all_runnable_ns;
+        std::lower_bound(old.begin(), old.end(), row.id,
+                         [](const VmSample& a, VmId b) { return a.id < b; });
+    if (before != old.end() && before->id == row.id) row = *before;
+    row.first_thread = next;
+    row.first_vcpu = next_vcpu;
+    const std::vector<ThreadSample>& threads = sample_.threads;
+    for (; next < threads.size() && threads[next].vm == row.id; ++next) {
+      if (threads[next].thread_class == ThreadClass::kVcpu) ++next_vcpu;
+    }
+    row.thread_count = next - row.first_thread;
+    row.vcpu_count = next_vcpu - row.first_vcpu;
+    sample_.vms.push_back(row);
+    vm_rows_.push_back(slot);
   }
-  assert(next == entries_.size());
+  assert(next == sample_.threads.size());
+  // All sources are new, so every vCPU row is filled at the next read.
+  sample_.vcpus.assign(next_vcpu, VcpuSample{});
 }
 
 std::uint64_t Slots::rq_time(Instant now) const {
@@ -335,88 +426,42 @@ std::uint64_t Slots::rq_time(Instant now) const {
   return now_ns - pair.monotonic_ns + pair.rq_ns;
 }
 
-bool Slots::read_thread(Entry& entry, std::uint64_t now_rq,
-                        ThreadSample& out) {
-  eyes_thread thread;
-  if (!read_quietly(eyes_.threads[entry.slot], thread)) return false;
-  const std::uint64_t in_flight = since(now_rq, thread.since);
-  std::uint64_t run = thread.run_ns;
-  std::uint64_t wait = thread.wait_ns;
-  if (thread.state == EYES_RUNNING) run += in_flight;
-  if (thread.state == EYES_WAITING) wait += in_flight;
-  // The part in flight is by another clock than the sum that follows it.
-  entry.run_ns = std::max(run, entry.run_ns);
-  entry.wait_ns = std::max(wait, entry.wait_ns);
-  out.id = entry.id;
-  out.vm = entry.vm;
-  out.tid = entry.tid;
-  out.vcpu = entry.vcpu;
-  out.thread_class = entry.thread_class;
-  out.state = ThreadState{thread.state};
-  out.run_ns = entry.run_ns;
-  out.wait_ns = entry.wait_ns;
-  const bool open =
-      thread.state == EYES_WAITING || thread.state == EYES_RUNNING;
-  out.open_run_ns = open ? since(entry.run_ns, thread.busy_run_ns) : 0;
-  out.open_wait_ns = open ? since(entry.wait_ns, thread.busy_wait_ns) : 0;
-  out.wakeups = thread.wakeups;
-  out.migrations = thread.migrations;
-  return true;
-}
-
-void Slots::read_vcpu(std::uint32_t slot, VcpuSample& out) const {
-  const eyes_vcpu& vcpu = eyes_.vcpus[slot];
-  for (std::size_t i = 0; i < kExitClasses; ++i) {
-    out.exits[i] = __atomic_load_n(&vcpu.exits[i], __ATOMIC_RELAXED);
+// False when nothing of the VM can have changed.
+inline bool Slots::refresh_threads(const VmSample& vm, std::uint64_t now_rq) {
+  ThreadSample* rows = sample_.threads.data() + vm.first_thread;
+  Source* sources = sources_.data() + vm.first_thread;
+  VcpuSample* vcpus = sample_.vcpus.data() + vm.first_vcpu;
+  bool any = false;
+  for (std::uint32_t i = 0; i < vm.thread_count; ++i) {
+    const std::uint32_t slot = sources[i].slot;
+    if (!refresh(eyes_.threads[slot], sources[i].seq, now_rq, rows[i])) continue;
+    any = true;
+    // A VM's vCPUs are its first threads.
+    if (i < vm.vcpu_count) copy_vcpu(eyes_.vcpus[slot], vcpus[i]);
+    if (rows[i].state != ThreadState::kExited) continue;
+    sources[i].seq = kNoSeq;  // looked at until it is let go
+    if (since(now_rq, eyes_.threads[slot].since) > kLingerNs) {
+      retired_.push_back(slot);
+    }
   }
-  out.halt_poll_ns = __atomic_load_n(&vcpu.halt_poll_ns, __ATOMIC_RELAXED);
-  out.guest_ns = __atomic_load_n(&vcpu.guest_ns, __ATOMIC_RELAXED);
+  return any;
 }
 
-void Slots::read_vm(VmEntry& entry, std::uint64_t now_rq,
-                    VmSample& out) const {
-  const eyes_vm& vm = eyes_.vms[entry.slot];
-  std::uint64_t all = load(vm.all_runnable_ns);
-  const std::uint32_t vcpus = load(vm.vcpus);
-  if (vcpus > 0 && load(vm.runnable) == vcpus) all += now_rq;
-  // Count and sum are not read as one: what is no time yet is not one.
-  if (all >= entry.all_runnable_ns && all <= now_rq) entry.all_runnable_ns = all;
-  out.id = entry.vm;
-  out.first_thread = entry.first_thread;
-  out.thread_count = entry.thread_count;
-  out.first_vcpu = entry.first_vcpu;
-  out.vcpu_count = entry.vcpu_count;
-  out.all_runnable_ns = entry.all_runnable_ns;
-}
-
-void Slots::read(Instant now, Sample& out) {
+Sample& Slots::read(Instant now) {
   drain_retired();
   if (stale_ || load(*eyes_.generation) != generation_seen_) rebuild();
   refill_queue();
   const std::uint64_t now_rq = rq_time(now);
-  out.taken = now;
-  out.vms.resize(vms_.size());
-  out.threads.resize(entries_.size());
-  out.vcpus.resize(vms_.empty() ? 0
-                                : vms_.back().first_vcpu +
-                                      vms_.back().vcpu_count);
-  std::size_t vcpu = 0;
-  for (std::size_t i = 0; i < entries_.size(); ++i) {
-    Entry& entry = entries_[i];
-    // No quiet moment: the last figures stay (hold, never zero).
-    if (read_thread(entry, now_rq, out.threads[i]) &&
-        out.threads[i].state == ThreadState::kExited) {
-      retired_.push_back(entry.slot);
-    }
-    if (entry.thread_class == ThreadClass::kVcpu) {
-      read_vcpu(entry.slot, out.vcpus[vcpu++]);
+  sample_.taken = now;
+  for (std::size_t i = 0; i < vm_rows_.size(); ++i) {
+    VmSample& vm = sample_.vms[i];
+    if (refresh_threads(vm, now_rq)) {
+      refresh_vm(eyes_.vms[vm_rows_[i]], now_rq, vm);
     }
   }
-  for (std::size_t i = 0; i < vms_.size(); ++i) {
-    read_vm(vms_[i], now_rq, out.vms[i]);
-  }
-  out.lost = load(eyes_.lost->threads) + load(eyes_.lost->events) +
-             load(eyes_.lost->blame);
+  sample_.lost = load(eyes_.lost->threads) + load(eyes_.lost->events) +
+                 load(eyes_.lost->blame);
+  return sample_;
 }
 
 }  // namespace outrider

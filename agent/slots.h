@@ -39,12 +39,16 @@ class Slots {
   bool adopt(VmId vm, pid_t tid, ThreadClass thread_class);
   /// Does nothing for a thread that is not ours, or is known to be a vCPU.
   void set_class(pid_t tid, ThreadClass thread_class);
+  /// What its first entry into a guest does to a thread; for benchmarks.
+  void pretend_vcpu(pid_t tid);
   void set_edges(VmId vm, EdgeThresholds thresholds);
   /// Marks this process's own thread, by which the clock pair is taken.
   void adopt_agent(pid_t tid);
 
-  /// Sensor::read. Blame and throttling are not in this memory.
-  void read(Instant now, Sample& out);
+  /// Sensor::read. Blame and throttling are not in this memory: their owner
+  /// writes them into the Sample.
+  Sample& read(Instant now);
+  Sample& sample() { return sample_; }  // of the last read
 
   VmId vm_of_slot(std::uint32_t vm_slot) const;
   std::uint32_t slot_of_vm(VmId vm) const;  // 0: no such VM
@@ -52,29 +56,12 @@ class Slots {
   /// In use, the agent's own thread apart; for tests of what is left behind.
   std::size_t threads_in_use() const;
   std::size_t vms_in_use() const { return vm_slots_.size(); }
-  /// CPU time of the thread given to adopt_agent, as of its last switch.
-  Duration agent_run() const;
 
  private:
-  struct Entry {
+  // Where a row of the Sample comes from.
+  struct Source {
     std::uint32_t slot = 0;
-    ThreadId id{};
-    VmId vm{};
-    std::uint32_t tid = 0;
-    std::uint16_t vcpu = 0;
-    ThreadClass thread_class = ThreadClass::kEmulator;
-    // Last figures given out: they never go back.
-    std::uint64_t run_ns = 0;
-    std::uint64_t wait_ns = 0;
-  };
-  struct VmEntry {
-    VmId vm{};
-    std::uint32_t slot = 0;
-    std::uint32_t first_thread = 0;
-    std::uint32_t thread_count = 0;
-    std::uint32_t first_vcpu = 0;
-    std::uint32_t vcpu_count = 0;
-    std::uint64_t all_runnable_ns = 0;
+    std::uint32_t seq = 1;  // the record's when the row was made; odd: none
   };
   struct VmSlot {
     std::uint32_t slot = 0;
@@ -86,18 +73,17 @@ class Slots {
   void refill_queue();
   void drain_retired();
   void rebuild();
-  void collect(std::vector<Entry>& found);
+  void collect();
   bool is_stray(std::uint32_t slot, const eyes_thread& thread);
+  void order_rows();
   void index_vms();
-  bool read_thread(Entry& entry, std::uint64_t now_rq, ThreadSample& out);
-  void read_vcpu(std::uint32_t slot, VcpuSample& out) const;
-  void read_vm(VmEntry& entry, std::uint64_t now_rq, VmSample& out) const;
+  bool refresh_threads(const VmSample& vm, std::uint64_t now_rq);
   std::uint64_t rq_time(Instant now) const;
 
   Eyes eyes_;
-  std::vector<Entry> entries_;     // sorted as Sample::threads
-  std::vector<VmEntry> vms_;       // sorted by id
-  std::vector<Entry> scratch_;     // of rebuild
+  Sample sample_;  // rows of threads keep their figures from read to read
+  std::vector<Source> sources_;          // beside sample_.threads
+  std::vector<std::uint32_t> vm_rows_;   // VM slots, beside sample_.vms
   std::vector<std::uint32_t> spare_;    // lowest last
   std::vector<std::uint32_t> retired_;  // final figures given out: free next
   std::vector<std::uint32_t> doubtful_;  // not in the index at the last rebuild

@@ -20,7 +20,7 @@ enum class ThreadState : std::uint8_t {
   kSleeping,  // no busy period open
   kWaiting,   // runnable, not on a CPU: queued, preempted or throttled
   kRunning,
-  kExited,  // final figures; the thread is in no later Sample
+  kExited,  // final figures; the row stays about a second, for every reader
 };
 
 enum class ExitClass : std::uint8_t {
@@ -113,9 +113,9 @@ struct Sample {
 class Sensor {
  public:
   virtual ~Sensor() = default;
-  /// Fills `out`, reusing its memory: allocates only when VMs or threads came.
-  /// `now` is the instant the figures are brought forward to.
-  virtual void read(Instant now, Sample& out) = 0;
+  /// The Sample at `now`; it stays the sensor's and is valid until the next
+  /// read. Allocates only when VMs or threads came or went.
+  virtual const Sample& read(Instant now) = 0;
 };
 
 }  // namespace outrider

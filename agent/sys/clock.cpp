@@ -12,4 +12,11 @@ Instant monotonic_now() {
                  std::chrono::nanoseconds{now.tv_nsec}};
 }
 
+Duration thread_cpu_time() {
+  timespec spent{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
+  return std::chrono::seconds{spent.tv_sec} +
+         std::chrono::nanoseconds{spent.tv_nsec};
+}
+
 }  // namespace outrider

@@ -9,4 +9,7 @@ namespace outrider {
 /// CLOCK_MONOTONIC, by the vDSO: no syscall.
 Instant monotonic_now();
 
+/// CPU time that the calling thread has used.
+Duration thread_cpu_time();
+
 }  // namespace outrider

@@ -1,0 +1,371 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/bpf_sensor.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdarg>
+#include <cstring>
+#include <tuple>
+
+#include "bpf/records.h"
+// After the records it is made of.
+#include "vcpu.skel.h"
+
+namespace outrider {
+namespace {
+
+struct Destroy {
+  void operator()(vcpu_bpf* skeleton) const { vcpu_bpf::destroy(skeleton); }
+};
+using Skeleton = std::unique_ptr<vcpu_bpf, Destroy>;
+
+struct FreeRing {
+  void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
+};
+
+enum class Need : std::uint8_t { kAlways, kOptional, kKvm, kAmd, kIntel, kPlain };
+
+struct ProgramRow {
+  const char* name;
+  Need need;
+  const char* cost;  // what is not seen without it
+};
+
+// Every program, and when it is wanted.
+constexpr std::array kPrograms = {
+    ProgramRow{"on_switch", Need::kAlways, "no run and wait per thread"},
+    ProgramRow{"on_wakeup", Need::kAlways, "no busy periods"},
+    ProgramRow{"on_wakeup_new", Need::kAlways, "new threads are not seen"},
+    ProgramRow{"on_exit", Need::kAlways, "ended threads are not seen"},
+    ProgramRow{"on_rename", Need::kOptional,
+               "vhost workers before Linux 6.4 are found by rescans only"},
+    ProgramRow{"on_move", Need::kOptional,
+               "a VM put into another cgroup is found by rescans only"},
+    ProgramRow{"on_kvm_entry", Need::kKvm,
+               "vCPUs are found by thread name only; no halt-polling time"},
+    ProgramRow{"on_kvm_exit_amd", Need::kAmd, "exits by tracepoints only"},
+    ProgramRow{"on_kvm_mmio_amd", Need::kAmd,
+               "MMIO exits are counted as page faults"},
+    ProgramRow{"on_kvm_exit_intel", Need::kIntel, "exits by tracepoints only"},
+    ProgramRow{"on_kvm_exit", Need::kPlain, "no exits"},
+    ProgramRow{"on_kvm_mmio", Need::kPlain, "no MMIO exits"},
+    ProgramRow{"on_kvm_pio", Need::kPlain, "no I/O exits"},
+    ProgramRow{"on_kvm_msr", Need::kPlain, "no MSR exits"},
+    ProgramRow{"on_kvm_page_fault", Need::kPlain, "no page-fault exits"},
+    ProgramRow{"on_kvm_vcpu_wakeup", Need::kPlain, "no halt exits"},
+};
+
+enum class Vendor : std::uint8_t { kNone, kAmd, kIntel, kUnknown };
+
+bool exists(const char* path) { return access(path, F_OK) == 0; }
+
+// Which vendor's module can say why a guest was left.
+Vendor kvm_vendor() {
+  if (!exists("/sys/module/kvm")) return Vendor::kNone;
+  if (exists("/sys/kernel/btf/kvm_amd")) return Vendor::kAmd;
+  if (exists("/sys/kernel/btf/kvm_intel")) return Vendor::kIntel;
+  return Vendor::kUnknown;
+}
+
+bool is_wanted(Need need, Vendor vendor) {
+  switch (need) {
+    case Need::kAlways:
+    case Need::kOptional:
+      return true;
+    case Need::kKvm:
+      return vendor != Vendor::kNone;
+    case Need::kAmd:
+      return vendor == Vendor::kAmd;
+    case Need::kIntel:
+      return vendor == Vendor::kIntel;
+    case Need::kPlain:
+      return vendor == Vendor::kUnknown;
+  }
+  return false;
+}
+
+// libbpf says which program failed only in words. One thread loads at a time.
+std::string& load_log() {
+  static std::string log;
+  return log;
+}
+
+int keep_log(libbpf_print_level level, const char* format, va_list arguments) {
+  if (level == LIBBPF_DEBUG) return 0;
+  std::array<char, 4096> line{};
+  const int length = vsnprintf(line.data(), line.size(), format, arguments);
+  if (length > 0) load_log() += line.data();
+  return length;
+}
+
+// The line of the log that says most, for people.
+std::string reason_of(const std::string& log) {
+  std::string reason = "refused by the kernel";
+  std::size_t start = 0;
+  while (start < log.size()) {
+    std::size_t end = log.find('\n', start);
+    if (end == std::string::npos) end = log.size();
+    const std::string line = log.substr(start, end - start);
+    if (line.find("failed") != std::string::npos) {
+      reason = line.substr(line.rfind("libbpf: ", 0) == 0 ? 8 : 0);
+      break;
+    }
+    start = end + 1;
+  }
+  return reason;
+}
+
+void set_options(vcpu_bpf& skeleton, const SensorOptions& options) {
+  skeleton.rodata->edges_on = options.edges;
+  skeleton.rodata->guest_time_on = options.guest_time;
+  const std::uint32_t every = options.blame ? options.blame_sample : 0;
+  skeleton.rodata->blame_every = every;
+  skeleton.rodata->blame_below =
+      every == 0 ? 0 : static_cast<std::uint32_t>(0xffffffffULL / every);
+}
+
+Skeleton open_skeleton(const SensorOptions& options) {
+  libbpf_set_print(keep_log);
+  load_log().clear();
+  Skeleton skeleton{vcpu_bpf::open()};
+  if (skeleton) set_options(*skeleton, options);
+  return skeleton;
+}
+
+const ProgramRow* failed_program(const std::string& log) {
+  for (const ProgramRow& row : kPrograms) {
+    const std::string words =
+        std::string("prog '") + row.name + "': failed to load";
+    if (log.find(words) != std::string::npos) return &row;
+  }
+  return nullptr;
+}
+
+Eyes eyes_of(vcpu_bpf& skeleton) {
+  auto& shared = *skeleton.bss;
+  return Eyes{.threads = shared.threads,
+              .vcpus = shared.vcpus,
+              .vms = shared.vms,
+              .slot_of_pid = shared.slot_of_pid,
+              .free_slots = shared.free_slots,
+              .free_head = &shared.free_head,
+              .free_tail = &shared.free_tail,
+              .serial_last = &shared.serial_last,
+              .generation = &shared.generation,
+              .clock_pair = &shared.clock_pair,
+              .lost = &shared.lost};
+}
+
+}  // namespace
+
+struct BpfSensor::Programs {
+  Skeleton skeleton;
+  std::unique_ptr<ring_buffer, FreeRing> ring;
+  const std::function<void(const SensorEvent&)>* handle = nullptr;
+  const Slots* slots = nullptr;
+
+  static int on_event(void* self, void* data, std::size_t size);
+};
+
+int BpfSensor::Programs::on_event(void* self, void* data, std::size_t size) {
+  const auto& programs = *static_cast<Programs*>(self);
+  eyes_event event{};
+  if (size < sizeof(event)) return 0;
+  std::memcpy(&event, data, sizeof(event));
+  if (event.kind > EYES_EVENT_WAIT_EDGE) return 0;
+  (*programs.handle)(SensorEvent{
+      .kind = static_cast<SensorEvent::Kind>(event.kind),
+      .vm = programs.slots->vm_of_slot(event.vm),
+      .tid = static_cast<pid_t>(event.tid),
+      .tgid = static_cast<pid_t>(event.tgid),
+      .at = Instant{std::chrono::nanoseconds{event.monotonic_ns}},
+      .value = std::chrono::nanoseconds{event.value_ns}});
+  return 0;
+}
+
+BpfSensor::BpfSensor(std::unique_ptr<Programs> programs)
+    : programs_(std::move(programs)),
+      slots_(std::make_unique<Slots>(eyes_of(*programs_->skeleton))) {
+  programs_->slots = slots_.get();
+}
+
+BpfSensor::~BpfSensor() = default;
+
+Result<std::unique_ptr<BpfSensor>> BpfSensor::make(
+    const SensorOptions& options) {
+  Vendor vendor = kvm_vendor();
+  std::vector<MissingProgram> missing;
+  std::vector<const ProgramRow*> refused;
+  // One program fewer at each turn, so this ends.
+  for (;;) {
+    Skeleton skeleton = open_skeleton(options);
+    if (!skeleton) return fail(errno, "open BPF programs: " + load_log());
+    for (const ProgramRow& row : kPrograms) {
+      const bool is_refused = std::find(refused.begin(), refused.end(), &row) !=
+                              refused.end();
+      bpf_program__set_autoload(
+          bpf_object__find_program_by_name(skeleton->obj, row.name),
+          is_wanted(row.need, vendor) && !is_refused);
+    }
+    const int error = vcpu_bpf::load(skeleton.get());
+    if (error == 0) {
+      auto programs = std::make_unique<Programs>();
+      programs->skeleton = std::move(skeleton);
+      std::unique_ptr<BpfSensor> sensor{new BpfSensor(std::move(programs))};
+      for (const ProgramRow* row : refused) {
+        missing.push_back({row->name, row->cost});
+      }
+      if (vendor == Vendor::kNone) {
+        missing.push_back({"KVM tracepoints",
+                           "the kvm module is not loaded: no guests to see"});
+      }
+      sensor->missing_ = std::move(missing);
+      auto connected = sensor->connect();
+      if (!connected) return pass(connected, "BPF");
+      return sensor;
+    }
+    const ProgramRow* row = failed_program(load_log());
+    if (row == nullptr || row->need == Need::kAlways) {
+      return fail(-error, "load BPF programs: " + reason_of(load_log()));
+    }
+    refused.push_back(row);
+    // Without the vendor's reason, classes come from the other tracepoints.
+    if (row->need == Need::kAmd || row->need == Need::kIntel) {
+      vendor = Vendor::kUnknown;
+    }
+  }
+}
+
+Result<> BpfSensor::connect() {
+  vcpu_bpf& skeleton = *programs_->skeleton;
+  const int error = vcpu_bpf::attach(&skeleton);
+  if (error != 0) {
+    return fail(-error, "attach programs: " + reason_of(load_log()));
+  }
+  programs_->ring.reset(ring_buffer__new(bpf_map__fd(skeleton.maps.events),
+                                         Programs::on_event, programs_.get(),
+                                         nullptr));
+  if (!programs_->ring) return fail(errno, "map the event ring");
+  slots_->adopt_agent(static_cast<pid_t>(syscall(SYS_gettid)));
+  return {};
+}
+
+int BpfSensor::event_fd() const {
+  return ring_buffer__epoll_fd(programs_->ring.get());
+}
+
+void BpfSensor::take_events(
+    const std::function<void(const SensorEvent&)>& handle) {
+  programs_->handle = &handle;
+  // A negative count is an interrupted call: the ring is still readable.
+  (void)ring_buffer__consume(programs_->ring.get());
+  programs_->handle = nullptr;
+}
+
+const Sample& BpfSensor::read(Instant now) {
+  Sample& sample = slots_->read(now);
+  if (blame_is_new_) sample.blame = blame_;
+  blame_is_new_ = false;
+  return sample;
+}
+
+void BpfSensor::read_blame() {
+  const int map = bpf_map__fd(programs_->skeleton->maps.blame);
+  blame_.clear();
+  eyes_blame_key key{};
+  eyes_blame_key next{};
+  const void* from = nullptr;
+  for (int i = 0; i < EYES_BLAME_MAX; ++i) {
+    if (bpf_map_get_next_key(map, from, &next) != 0) break;
+    key = next;
+    from = &key;
+    __u64 wait_ns = 0;
+    if (bpf_map_lookup_elem(map, &key, &wait_ns) != 0) continue;
+    BlameSample sample;
+    sample.waiter = slots_->vm_of_slot(key.waiter);
+    if (sample.waiter == VmId{}) continue;
+    sample.wait_ns = wait_ns;
+    if (key.holder == EYES_HOLDER_VM) {
+      sample.holder = BlameSample::Holder::kVm;
+      sample.holder_vm = slots_->vm_of_slot(key.who);
+    } else if (key.holder == EYES_HOLDER_TASK) {
+      sample.holder = BlameSample::Holder::kHostTask;
+      sample.holder_pid = key.who;
+    }
+    blame_.push_back(sample);
+  }
+  blame_is_new_ = true;
+  std::sort(blame_.begin(), blame_.end(),
+            [](const BlameSample& a, const BlameSample& b) {
+              return std::tie(a.waiter, b.wait_ns) <
+                     std::tie(b.waiter, a.wait_ns);
+            });
+}
+
+void BpfSensor::forget_blame(VmId vm) {
+  const int map = bpf_map__fd(programs_->skeleton->maps.blame);
+  const std::uint32_t slot = slots_->slot_of_vm(vm);
+  std::vector<eyes_blame_key> gone;
+  eyes_blame_key key{};
+  const void* from = nullptr;
+  eyes_blame_key next{};
+  while (gone.size() < EYES_BLAME_MAX &&
+         bpf_map_get_next_key(map, from, &next) == 0) {
+    key = next;
+    from = &key;
+    const bool held = key.holder == EYES_HOLDER_VM && key.who == slot;
+    if (key.waiter == slot || held) gone.push_back(key);
+  }
+  for (const eyes_blame_key& dead : gone) {
+    (void)bpf_map_delete_elem(map, &dead);  // gone already is as good
+  }
+}
+
+std::size_t BpfSensor::blame_entries() const {
+  const int map = bpf_map__fd(programs_->skeleton->maps.blame);
+  std::size_t count = 0;
+  eyes_blame_key key{};
+  eyes_blame_key next{};
+  const void* from = nullptr;
+  while (count < EYES_BLAME_MAX &&
+         bpf_map_get_next_key(map, from, &next) == 0) {
+    key = next;
+    from = &key;
+    ++count;
+  }
+  return count;
+}
+
+std::vector<ProgramVerdict> probe_programs() {
+  const Vendor vendor = kvm_vendor();
+  SensorOptions all;
+  all.guest_time = true;
+  std::vector<ProgramVerdict> verdicts;
+  for (const ProgramRow& row : kPrograms) {
+    ProgramVerdict verdict;
+    verdict.name = row.name;
+    verdict.cost = row.cost;
+    verdict.wanted = is_wanted(row.need, vendor);
+    Skeleton skeleton = open_skeleton(all);
+    if (skeleton) {
+      for (const ProgramRow& other : kPrograms) {
+        bpf_program__set_autoload(
+            bpf_object__find_program_by_name(skeleton->obj, other.name),
+            &other == &row);
+      }
+      verdict.loads = vcpu_bpf::load(skeleton.get()) == 0;
+    }
+    if (!verdict.loads) verdict.why = reason_of(load_log());
+    verdicts.push_back(std::move(verdict));
+  }
+  return verdicts;
+}
+
+}  // namespace outrider

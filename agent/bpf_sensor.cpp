@@ -14,6 +14,7 @@
 #include <cstring>
 #include <tuple>
 
+#include "agent/shared_memory.h"
 #include "bpf/records.h"
 // After the records it is made of.
 #include "vcpu.skel.h"
@@ -148,25 +149,42 @@ const ProgramRow* failed_program(const std::string& log) {
   return nullptr;
 }
 
-Eyes eyes_of(vcpu_bpf& skeleton) {
+SharedMemory::Layout layout_of(vcpu_bpf& skeleton) {
+  return {.map_fd = bpf_map__fd(skeleton.maps.bss),
+          .base = reinterpret_cast<char*>(skeleton.bss),
+          .index = skeleton.bss->slot_of_pid,
+          .threads = skeleton.bss->threads,
+          .vcpus = skeleton.bss->vcpus};
+}
+
+Eyes eyes_of(vcpu_bpf& skeleton, SharedMemory& memory) {
   auto& shared = *skeleton.bss;
   return Eyes{.threads = shared.threads,
               .vcpus = shared.vcpus,
               .vms = shared.vms,
-              .slot_of_pid = shared.slot_of_pid,
               .free_slots = shared.free_slots,
               .free_head = &shared.free_head,
               .free_tail = &shared.free_tail,
               .serial_last = &shared.serial_last,
               .generation = &shared.generation,
               .clock_pair = &shared.clock_pair,
-              .lost = &shared.lost};
+              .lost = &shared.lost,
+              .index = [&memory](pid_t tid) -> __u16& {
+                return memory.index(tid);
+              },
+              .reach = [&memory](std::uint32_t slot) {
+                return memory.reach(slot);
+              }};
 }
 
 }  // namespace
 
 struct BpfSensor::Programs {
+  explicit Programs(Skeleton loaded)
+      : skeleton(std::move(loaded)), memory(layout_of(*skeleton)) {}
+
   Skeleton skeleton;
+  SharedMemory memory;
   std::unique_ptr<ring_buffer, FreeRing> ring;
   const std::function<void(const SensorEvent&)>* handle = nullptr;
   const Slots* slots = nullptr;
@@ -192,7 +210,8 @@ int BpfSensor::Programs::on_event(void* self, void* data, std::size_t size) {
 
 BpfSensor::BpfSensor(std::unique_ptr<Programs> programs)
     : programs_(std::move(programs)),
-      slots_(std::make_unique<Slots>(eyes_of(*programs_->skeleton))) {
+      slots_(std::make_unique<Slots>(
+          eyes_of(*programs_->skeleton, programs_->memory))) {
   programs_->slots = slots_.get();
 }
 
@@ -216,9 +235,8 @@ Result<std::unique_ptr<BpfSensor>> BpfSensor::make(
     }
     const int error = vcpu_bpf::load(skeleton.get());
     if (error == 0) {
-      auto programs = std::make_unique<Programs>();
-      programs->skeleton = std::move(skeleton);
-      std::unique_ptr<BpfSensor> sensor{new BpfSensor(std::move(programs))};
+      std::unique_ptr<BpfSensor> sensor{
+          new BpfSensor(std::make_unique<Programs>(std::move(skeleton)))};
       for (const ProgramRow* row : refused) {
         missing.push_back({row->name, row->cost});
       }

@@ -154,11 +154,10 @@ Slots::Slots(Eyes eyes) : eyes_(eyes) {
 // BPF takes from the head, both sides by compare and swap; only we add.
 void Slots::refill_queue() {
   std::uint32_t tail = *eyes_.free_tail;
-  while (tail - load(*eyes_.free_head) < kQueuedMax && !spare_.empty()) {
-    eyes_.free_slots[tail % EYES_THREADS_MAX] =
-        static_cast<__u16>(spare_.back());
-    slots_used_max_ = std::max(slots_used_max_, spare_.back());
-    spare_.pop_back();
+  while (tail - load(*eyes_.free_head) < kQueuedMax) {
+    const std::uint32_t slot = take_slot();
+    if (slot == 0) return;
+    eyes_.free_slots[tail % EYES_THREADS_MAX] = static_cast<__u16>(slot);
     store(*eyes_.free_tail, ++tail);
   }
 }
@@ -166,8 +165,11 @@ void Slots::refill_queue() {
 std::uint32_t Slots::take_slot() {
   if (spare_.empty()) return 0;
   const std::uint32_t slot = spare_.back();
+  if (slot > slots_used_max_) {
+    if (!eyes_.reach(slot)) return 0;
+    slots_used_max_ = slot;
+  }
   spare_.pop_back();
-  slots_used_max_ = std::max(slots_used_max_, slot);
   return slot;
 }
 
@@ -202,7 +204,7 @@ void Slots::close(VmId vm) {
     if (sample_.threads[i].vm != vm) continue;
     const std::uint32_t slot = sources_[i].slot;
     eyes_thread& thread = eyes_.threads[slot];
-    __u16& index = eyes_.slot_of_pid[thread.tid % EYES_PIDS_MAX];
+    __u16& index = eyes_.index(static_cast<pid_t>(thread.tid));
     if (load(index) == slot) store(index, __u16{0});
     store(thread.state, __u8{EYES_DEAD});
     retired_.push_back(slot);
@@ -214,7 +216,7 @@ void Slots::close(VmId vm) {
 }
 
 bool Slots::adopt(VmId vm, pid_t tid, ThreadClass thread_class) {
-  __u16& index = eyes_.slot_of_pid[static_cast<__u32>(tid) % EYES_PIDS_MAX];
+  __u16& index = eyes_.index(tid);
   if (load(index) != 0) return true;
   const std::uint32_t slot = take_slot();
   if (slot == 0) return false;
@@ -246,13 +248,11 @@ void Slots::adopt_agent(pid_t tid) {
   thread.vm = EYES_VM_AGENT;
   thread.class_ = EYES_AGENT;
   thread.tid = static_cast<__u32>(tid);
-  store(eyes_.slot_of_pid[static_cast<__u32>(tid) % EYES_PIDS_MAX],
-        static_cast<__u16>(agent_slot_));
+  store(eyes_.index(tid), static_cast<__u16>(agent_slot_));
 }
 
 void Slots::set_class(pid_t tid, ThreadClass thread_class) {
-  const std::uint32_t slot =
-      load(eyes_.slot_of_pid[static_cast<__u32>(tid) % EYES_PIDS_MAX]);
+  const std::uint32_t slot = load(eyes_.index(tid));
   if (slot == 0 || thread_class == ThreadClass::kVcpu) return;
   eyes_thread& thread = eyes_.threads[slot];
   if (thread.class_ == EYES_VCPU || thread.class_ == EYES_AGENT) return;
@@ -261,8 +261,7 @@ void Slots::set_class(pid_t tid, ThreadClass thread_class) {
 }
 
 void Slots::pretend_vcpu(pid_t tid) {
-  const std::uint32_t slot =
-      load(eyes_.slot_of_pid[static_cast<__u32>(tid) % EYES_PIDS_MAX]);
+  const std::uint32_t slot = load(eyes_.index(tid));
   eyes_.threads[slot].class_ = EYES_VCPU;
   ++eyes_.vms[eyes_.threads[slot].vm].vcpus;
   stale_ = true;
@@ -313,7 +312,7 @@ void Slots::drain_retired() {
 // or one whose thread is just exiting: only the former is so twice.
 bool Slots::is_stray(std::uint32_t slot, const eyes_thread& thread) {
   if (load(thread.state) == EYES_DEAD) return false;
-  if (load(eyes_.slot_of_pid[thread.tid % EYES_PIDS_MAX]) == slot) return false;
+  if (load(eyes_.index(static_cast<pid_t>(thread.tid))) == slot) return false;
   const auto seen = std::find(doubtful_.begin(), doubtful_.end(), slot);
   if (seen != doubtful_.end()) {
     doubtful_.erase(seen);

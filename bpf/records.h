@@ -20,6 +20,7 @@
 #define EYES_VMS_MAX 4096      /* slot 0 is "no VM" */
 #define EYES_PIDS_MAX 4194304  /* PID_MAX_LIMIT of a 64-bit kernel */
 #define EYES_BLAME_MAX 4096    /* (waiter, holder) pairs */
+#define EYES_PAGE_BYTES 4096
 #define EYES_RING_BYTES (256 * 1024)
 
 /* The VM slot of the agent's own loop thread. */

@@ -17,11 +17,17 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+/*
+ * The three large arrays begin at pages of their own: user space keeps only
+ * those pages of them mapped that it uses.
+ */
+#define OWN_PAGES __attribute__((aligned(EYES_PAGE_BYTES)))
+
 /* tid -> slot in threads[] and vcpus[]; 0: no thread of ours. */
-__u16 slot_of_pid[EYES_PIDS_MAX];
-struct eyes_thread threads[EYES_THREADS_MAX];
-struct eyes_vcpu vcpus[EYES_THREADS_MAX];
-struct eyes_vm vms[EYES_VMS_MAX];
+__u16 slot_of_pid[EYES_PIDS_MAX] OWN_PAGES;
+struct eyes_thread threads[EYES_THREADS_MAX] OWN_PAGES;
+struct eyes_vcpu vcpus[EYES_THREADS_MAX] OWN_PAGES;
+struct eyes_vm vms[EYES_VMS_MAX] OWN_PAGES;
 struct eyes_clock clock_pair;
 struct eyes_lost lost;
 

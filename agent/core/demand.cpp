@@ -82,7 +82,11 @@ void add(ClassDemand& sum, const ClassDemand& more) {
 MilliCpus to_milli(std::uint64_t ns, std::int64_t interval) {
   constexpr std::uint64_t kExact = std::uint64_t{1} << 53;  // times 1000 fits
   constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() / 8;
+  if (ns == 0) return {};  // most figures are; a division is dear
   auto span = static_cast<std::uint64_t>(interval);
+  if (ns <= kExact && span <= kExact) {
+    return MilliCpus{static_cast<std::int64_t>((ns * 1000 + span / 2) / span)};
+  }
   while (span > kExact) {
     span >>= 1;
     ns >>= 1;

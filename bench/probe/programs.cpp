@@ -69,14 +69,20 @@ Programs::Programs(Options options) : skeletons_(new Skeletons) {
   slots_ = std::make_unique<Slots>(Eyes{.threads = shared.threads,
                                         .vcpus = shared.vcpus,
                                         .vms = shared.vms,
-                                        .slot_of_pid = shared.slot_of_pid,
                                         .free_slots = shared.free_slots,
                                         .free_head = &shared.free_head,
                                         .free_tail = &shared.free_tail,
                                         .serial_last = &shared.serial_last,
                                         .generation = &shared.generation,
                                         .clock_pair = &shared.clock_pair,
-                                        .lost = &shared.lost});
+                                        .lost = &shared.lost,
+                                        .index = [&shared](pid_t tid)
+                                            -> __u16& {
+                                          return shared.slot_of_pid[tid];
+                                        },
+                                        .reach = [](std::uint32_t) {
+                                          return true;
+                                        }});
 }
 
 Programs::~Programs() {

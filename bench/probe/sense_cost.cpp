@@ -48,14 +48,17 @@ Eyes eyes_of(Memory& memory) {
   return Eyes{.threads = memory.threads,
               .vcpus = memory.vcpus,
               .vms = memory.vms,
-              .slot_of_pid = memory.slot_of_pid,
               .free_slots = memory.free_slots,
               .free_head = &memory.free_head,
               .free_tail = &memory.free_tail,
               .serial_last = &memory.serial_last,
               .generation = &memory.generation,
               .clock_pair = &memory.clock_pair,
-              .lost = &memory.lost};
+              .lost = &memory.lost,
+              .index = [&memory](pid_t tid) -> __u16& {
+                return memory.slot_of_pid[tid];
+              },
+              .reach = [](std::uint32_t) { return true; }};
 }
 
 void fill(Slots& slots, Memory& memory) {

@@ -15,8 +15,8 @@ namespace outrider {
 namespace {
 
 // cgroup.threads of a big VM: 10 bytes a thread.
-constexpr std::size_t kMembersBytesMax = 1024 * 1024;
-constexpr std::size_t kMountsBytesMax = 4 * 1024 * 1024;
+constexpr std::size_t kMembersBytesMax = 1024UL * 1024;
+constexpr std::size_t kMountsBytesMax = 4UL * 1024 * 1024;
 
 constexpr std::array<std::string_view, 14> kControllers{
     "cpuset",  "cpu",     "cpuacct", "blkio",      "memory",

@@ -68,7 +68,8 @@ void CgroupWatch::watch_slice(const std::string& path, CgroupChanges& changes) {
   auto children = list_directories_at(directory.get(), ".");
   if (!children) return;
   for (const std::string& name : *children) {
-    std::string child = path + "/" + name;
+    std::string child = path;
+    child.append("/").append(name);
     if (!is_slice(name)) {
       changes.appeared.push_back(std::move(child));
     } else if (!is_watched(child)) {
@@ -123,7 +124,7 @@ void CgroupWatch::handle(const inotify_event& event, std::string_view name,
 
 CgroupChanges CgroupWatch::take() {
   CgroupChanges changes;
-  alignas(inotify_event) std::array<char, 16 * 1024> buffer{};
+  alignas(inotify_event) std::array<char, 16UL * 1024> buffer{};
   while (true) {
     const ssize_t got = ::read(inotify_.get(), buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;

@@ -103,7 +103,9 @@ std::vector<std::string> with_children(const CgroupTree& cgroups,
   auto children = list_child_cgroups(cgroups, path);
   if (!children) return paths;
   for (const std::string& child : *children) {
-    auto more = with_children(cgroups, path + "/" + child, depth - 1);
+    std::string below_it = path;
+    below_it.append("/").append(child);
+    auto more = with_children(cgroups, below_it, depth - 1);
     paths.insert(paths.end(), more.begin(), more.end());
   }
   return paths;
@@ -375,7 +377,7 @@ Result<ThreadKind> read_thread_kind(const ProcRoot& proc, pid_t process,
   while (!comm->empty() && comm->back() == '\n') comm->pop_back();
   ThreadKind kind = classify_thread(*comm, "");
   if (kind.thread_class != ThreadClass::kEmulator) return kind;
-  auto cgroup = read_text_at(proc.fd(), task + "/cgroup", 16 * 1024);
+  auto cgroup = read_text_at(proc.fd(), task + "/cgroup", 16UL * 1024);
   if (cgroup) kind = classify_thread(*comm, parse_proc_cgroup(*cgroup).v2);
   if (kind.thread_class != ThreadClass::kEmulator) return kind;
   if (const auto vcpu = vcpu_by_syscall(proc, process, tid)) {

@@ -295,7 +295,7 @@ void add_loop_lines(const DoctorHost& host, std::vector<DoctorLine>& lines) {
                   reason(tried.error()),
                   "on a busy host the loop waits milliseconds for a CPU",
                   "give it CAP_SYS_NICE"};
-  auto text = read_text_at(host.proc.fd(), "self/cgroup", 16 * 1024);
+  auto text = read_text_at(host.proc.fd(), "self/cgroup", 16UL * 1024);
   const std::string group = text ? parse_proc_cgroup(*text).v1_cpu : "";
   if (host.has_capability(CAP_SYS_NICE)) {
     // RT_GROUP_SCHED: a group without a share of its own may run no such task.

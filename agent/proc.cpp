@@ -20,8 +20,8 @@ struct CloseDir {
 using Dir = std::unique_ptr<DIR, CloseDir>;
 
 // Command lines of QEMU with many disks pass 10 KiB; the kernel allows 2 MiB.
-constexpr std::size_t kCmdlineBytesMax = 256 * 1024;
-constexpr std::size_t kSmallFileBytesMax = 16 * 1024;
+constexpr std::size_t kCmdlineBytesMax = 256UL * 1024;
+constexpr std::size_t kSmallFileBytesMax = 16UL * 1024;
 
 // A process that ends between two calls gives either error.
 int gone_as_esrch(int code) { return code == ENOENT ? ESRCH : code; }

@@ -67,8 +67,9 @@ struct VmDemand {
   std::array<std::uint64_t, kExitClasses> exits{};  // in the interval
   std::uint32_t first_thread = 0;                   // into Demand::threads
   std::uint32_t thread_count = 0;
-  // Threads of the later Sample that count nothing yet: just come, not seen to
-  // run, or with figures that cannot be. Above 0 the VM's figures are partial.
+  // Threads of the later Sample that count nothing yet: just come, asleep since
+  // the attach, or with figures that cannot be. Above 0 the figures may leave
+  // something out.
   std::uint32_t uncounted = 0;
 };
 

@@ -489,6 +489,10 @@ AgentStatus Agent::Loop::status() const {
   status.ticks_skipped = ticks_skipped_;
   status.edges = edges_;
   status.lost = bpf_ ? bpf_->sample().lost : files_->sample().lost;
+  if (bpf_) {
+    status.thread_slots = bpf_->slots().threads_in_use();
+    status.table_entries = bpf_->blame_entries();
+  }
   status.own_cpu = thread_cpu_time();
   return status;
 }

@@ -46,6 +46,8 @@ ControlAnswer status(const Agent& agent, const ControlCall& call,
       .member("ticks_skipped", status.ticks_skipped)
       .member("edges", status.edges)
       .member("lost", status.lost)
+      .member("thread_slots", status.thread_slots)
+      .member("table_entries", status.table_entries)
       .member("own_cpu_ns", status.own_cpu.count());
   reply.key("degraded").array();
   for (const Degradation& each : status.degraded)

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/bpf_sensor.h"
+#include "agent/core/demand.h"
+#include "agent/core/sample.h"
+#include "agent/proc.h"
+
+namespace outrider::check {
+
+/// The eyes on some processes, without the daemon around them.
+class Observer {
+ public:
+  /// Ends the program with a message when the eyes do not open.
+  explicit Observer(std::span<const pid_t> pids);
+
+  /// Sleeps until `when`, so that the clock pair is fresh, and reads.
+  const Sample& read_at(Instant when);
+  const Sample& read_after(Duration pause);
+  BpfSensor& sensor() { return *sensor_; }
+
+ private:
+  std::unique_ptr<BpfSensor> sensor_;
+};
+
+[[noreturn]] void give_up(const std::string& what);
+
+/// Prints `FIGURE name value unit (limit)`, and notes whether it holds.
+void report(const std::string& name, double value, const std::string& limit,
+            bool holds);
+/// 1 when a figure that was reported does not hold.
+int verdict();
+
+/// Stops a process and waits until none of its threads is on a CPU.
+void stop_process(pid_t pid);
+void continue_process(pid_t pid);
+
+}  // namespace outrider::check

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Acceptance 3: run and wait of every thread of guests with 1, 2 and 4 vCPUs
+# under changing load, and a vCPU that is always busy. Runs inside the lab.
+set -euo pipefail
+seconds=${1:-20}
+
+labguest start one --vcpus 1 --workload hog
+cal=$(labguest marks one | awk '/CAL/ {print $NF; exit}')
+labguest start two --vcpus 2 --workload burst:40,0.3,0.5 --cal "$cal" --seed 2
+labguest start four --vcpus 4 --workload ramp:10,0.05,0.3 --cal "$cal" --seed 3
+
+pid_of() { cat "/run/labguest/$1/pid"; }
+status=0
+eyes_check accounting "$seconds" "$(pid_of one)" "$(pid_of two)" \
+  "$(pid_of four)" || status=$?
+labguest stop two four
+eyes_check busy 10 "$(pid_of one)" || status=$?
+labguest stop --all
+exit "$status"

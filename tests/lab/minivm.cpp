@@ -17,6 +17,7 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -302,6 +303,7 @@ void end_all(const std::vector<pid_t>& machines) {
 int run_count(const Options& options, const sigset_t& signals_before,
               const sigset_t& awaited) {
   std::vector<pid_t> machines;
+  machines.reserve(static_cast<std::size_t>(options.count));
   for (int i = 0; i < options.count; ++i) {
     machines.push_back(start_machine(options, signals_before));
   }

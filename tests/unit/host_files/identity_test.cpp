@@ -80,8 +80,9 @@ TEST(SystemdUnescape, TakesHexOnly) {
 }
 
 TEST(PlaceOf, FindsLibvirtsNestedGroup) {
-  const CgroupPlace place = place_of(
-      R"(/machine.slice/machine-qemu\x2d12\x2dweb\x2d3.scope/libvirt/emulator)");
+  const CgroupPlace place =
+      place_of(R"(/machine.slice/machine-qemu\x2d12\x2dweb\x2d3.scope)"
+               "/libvirt/emulator");
   EXPECT_EQ(place.origin, VmOrigin::kLibvirt);
   EXPECT_EQ(place.cgroup,
             R"(/machine.slice/machine-qemu\x2d12\x2dweb\x2d3.scope/libvirt)");

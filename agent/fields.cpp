@@ -160,10 +160,9 @@ Result<YAML::Node> load(const std::string& name, const std::string& text) {
 
 }  // namespace
 
-Fields::Fields(std::shared_ptr<File> file, YAML::Node node, std::string prefix)
-    : file_(std::move(file)),
-      node_(std::move(node)),
-      prefix_(std::move(prefix)) {}
+Fields::Fields(std::shared_ptr<File> file, const YAML::Node& node,
+               std::string prefix)
+    : file_(std::move(file)), node_(node), prefix_(std::move(prefix)) {}
 
 Result<Fields> Fields::parse(std::string name, std::string_view text) {
   if (text.size() > kBytesMax)

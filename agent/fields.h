@@ -61,7 +61,8 @@ class Fields {
     Error first;
   };
 
-  Fields(std::shared_ptr<File> file, YAML::Node node, std::string prefix);
+  Fields(std::shared_ptr<File> file, const YAML::Node& node,
+         std::string prefix);
   YAML::Node ask(std::string_view key);
   void blame(const YAML::Mark& mark, std::string_view key,
              std::string_view what);

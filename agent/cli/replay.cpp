@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: Apache-2.0
+// `outrider record --replay FILE`.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "agent/cli/ask.h"
+#include "agent/cli/frame.h"
+#include "agent/cli/record.h"
+#include "agent/core/demand.h"
+#include "agent/core/record.h"
+#include "agent/sys/fd.h"
+
+namespace outrider {
+namespace {
+
+struct Unmap {
+  std::size_t size = 0;
+  void operator()(std::byte* bytes) const { ::munmap(bytes, size); }
+};
+
+/// A file's bytes, read as they are needed.
+struct MappedFile {
+  std::unique_ptr<std::byte, Unmap> bytes;
+  std::span<const std::byte> span() const {
+    return {bytes.get(), bytes.get_deleter().size};
+  }
+};
+
+Result<MappedFile> map_file(const std::string& path) {
+  const Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  struct stat file {};
+  if (!fd || ::fstat(fd.get(), &file) != 0) return fail(errno, path);
+  if (!S_ISREG(file.st_mode)) return fail(EINVAL, path + ": no regular file");
+  if (file.st_size == 0) return MappedFile{};
+  const auto size = static_cast<std::size_t>(file.st_size);
+  void* bytes = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
+  if (bytes == MAP_FAILED) return fail(errno, path);
+  return MappedFile{{static_cast<std::byte*>(bytes), Unmap{size}}};
+}
+
+/// Takes a file's records one by one and shows one interval after another;
+/// the time of each is in seconds from the first Sample.
+/// Invariant: `last_` is the instant of the Sample that the next
+/// interval begins at.
+class Replay {
+ public:
+  Replay(Duration interval, const FrameChoice& choice)
+      : interval_(interval), frames_(choice) {}
+
+  // False: nobody reads the output any more.
+  bool take(const CameVm& vm) {
+    put_name(names_, {vm.id, vm.name});
+    return true;
+  }
+  // The name stays: the interval under way may need it, and no later VM has
+  // the same id.
+  bool take(const WentVm&) { return true; }
+  bool take(const Sample* sample) {
+    if (samples_++ == 0) {
+      first_ = sample->taken;
+    } else if (sample->taken - last_ < interval_) {
+      return true;
+    }
+    last_ = sample->taken;
+    const Demand& demand = series_.update(*sample);
+    if (samples_ == 1) return true;
+    const std::chrono::duration<double> since = last_ - first_;
+    const std::string time = fmt::format("{:.3f}", since.count());
+    return put(frames_.next({time, *sample, demand, names_}));
+  }
+
+  std::uint64_t samples() const { return samples_; }
+
+ private:
+  Duration interval_;
+  Frames frames_;
+  std::vector<VmName> names_;
+  DemandSeries series_;
+  Instant first_{};
+  Instant last_{};
+  std::uint64_t samples_ = 0;
+};
+
+}  // namespace
+
+int run_replay(const RecordOptions& options, const CommonOptions& common) {
+  auto file = map_file(options.file);
+  if (!file)
+    return complain(
+        {kExitError, fmt::format("{}: {}", file.error().what,
+                                 std::strerror(file.error().code))});
+  Replay replay{Duration{std::llround(options.interval * 1e9)},
+                frame_choice(common, options.flags)};
+  RecordReader reader{file->span()};
+  while (const auto entry = reader.next()) {
+    const bool good = std::visit(
+        [&replay](const auto& record) { return replay.take(record); }, *entry);
+    if (!good) return kExitError;
+  }
+  if (!reader.damage()) return kExitOk;
+  return complain(
+      {kExitError,
+       fmt::format("{}: damaged at byte {}: {}; {} samples before it are good",
+                   options.file, reader.offset(), to_text(*reader.damage()),
+                   replay.samples())});
+}
+
+}  // namespace outrider

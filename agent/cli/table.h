@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace outrider {
+
+/// Rows of texts as columns of equal width, two spaces apart; the first row is
+/// the heading. Columns whose texts below it are all numbers stand right.
+std::string table_text(const std::vector<std::vector<std::string>>& rows);
+
+}  // namespace outrider

@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -11,6 +12,7 @@
 #include <cstring>
 #include <map>
 #include <optional>
+#include <utility>
 
 #include "agent/bpf_sensor.h"
 #include "agent/discovery.h"
@@ -77,6 +79,7 @@ class Agent::Loop {
 
   void tick();
   void slow_tick();
+  void follow_kvm();
   void follow_moves();
   void on_event(const SensorEvent& event);
   void on_kernel_thread(const SensorEvent& event);
@@ -108,7 +111,7 @@ class Agent::Loop {
 void Agent::Loop::open_cgroups() {
   auto tree = open_host_cgroups(proc_);
   auto mounts = read_cgroup_mounts(proc_);
-  if (tree) cgroups_.emplace(std::move(*tree));
+  if (tree && !cgroups_) cgroups_.emplace(std::move(*tree));
   if (!mounts || mounts->mode != CgroupMode::kUnified) {
     degraded_.push_back({"cgroup v2 alone",
                          "no throttled time, and VMs can only be observed"});
@@ -417,8 +420,30 @@ void Agent::Loop::slow_tick() {
   if (bpf_ && slow_ticks_ % kScanPeriod == 0 && config_.sense.blame) {
     bpf_->read_blame();
   }
+  if (slow_ticks_ % kScanPeriod == 0) follow_kvm();
   // Without BPF nothing tells of a process that enters its first guest.
   if (files_ && slow_ticks_ % kScanPeriod == 0) find_vms();
+}
+
+// A host may load KVM long after it started us: its tracepoints come with it.
+void Agent::Loop::follow_kvm() {
+  if (!bpf_ || bpf_->sees_kvm() || access("/sys/module/kvm", F_OK) != 0) return;
+  log_info("kvm what=\"the module is loaded now\" next=\"the eyes open anew\"");
+  events_.forget(bpf_->event_fd());
+  bpf_.reset();
+  degraded_.clear();
+  open_cgroups();
+  auto opened = open_sensor();
+  if (!opened) {
+    log_error("kvm what=\"{}\" next=\"stop\"", escaped(opened.error().what));
+    stopping_ = true;
+    return;
+  }
+  const std::vector<Vm> known = std::exchange(vms_, {});
+  for (const Vm& vm : known) throttle_.detach(vm.id);
+  for (const Vm& vm : known) {
+    if (connect(vm)) vms_.push_back(vm);
+  }
 }
 
 void Agent::Loop::follow_moves() {
@@ -445,7 +470,10 @@ void Agent::Loop::follow_moves() {
 }
 
 void Agent::Loop::on_new_vm(const SensorEvent& event) {
-  if (auto vm = finder_->look_at(event.tgid)) add_found({*vm});
+  if (auto vm = finder_->look_at(event.tgid)) return add_found({*vm});
+  if (kill(event.tgid, 0) != 0 && errno == ESRCH) {
+    bpf_->forget_process(event.tgid);
+  }
 }
 
 void Agent::Loop::on_kernel_thread(const SensorEvent& event) {
@@ -491,7 +519,7 @@ AgentStatus Agent::Loop::status() const {
   status.lost = bpf_ ? bpf_->sample().lost : files_->sample().lost;
   if (bpf_) {
     status.thread_slots = bpf_->slots().threads_in_use();
-    status.table_entries = bpf_->blame_entries();
+    status.table_entries = bpf_->table_entries();
   }
   status.own_cpu = thread_cpu_time();
   return status;

@@ -149,6 +149,20 @@ const ProgramRow* failed_program(const std::string& log) {
   return nullptr;
 }
 
+// All keys of a table that is written meanwhile: as many as it holds at most.
+template <class Key>
+std::vector<Key> keys_of(const bpf_map* map) {
+  std::vector<Key> keys;
+  Key next{};
+  const Key* last = nullptr;
+  while (keys.size() < bpf_map__max_entries(map) &&
+         bpf_map_get_next_key(bpf_map__fd(map), last, &next) == 0) {
+    keys.push_back(next);
+    last = &keys.back();
+  }
+  return keys;
+}
+
 SharedMemory::Layout layout_of(vcpu_bpf& skeleton) {
   return {.map_fd = bpf_map__fd(skeleton.maps.bss),
           .base = reinterpret_cast<char*>(skeleton.bss),
@@ -245,6 +259,7 @@ Result<std::unique_ptr<BpfSensor>> BpfSensor::make(
                            "the kvm module is not loaded: no guests to see"});
       }
       sensor->missing_ = std::move(missing);
+      sensor->sees_kvm_ = vendor != Vendor::kNone;
       auto connected = sensor->connect();
       if (!connected) return pass(connected, "BPF");
       return sensor;
@@ -295,17 +310,11 @@ const Sample& BpfSensor::read(Instant now) {
 }
 
 void BpfSensor::read_blame() {
-  const int map = bpf_map__fd(programs_->skeleton->maps.blame);
+  const bpf_map* map = programs_->skeleton->maps.blame;
   blame_.clear();
-  eyes_blame_key key{};
-  eyes_blame_key next{};
-  const void* from = nullptr;
-  for (int i = 0; i < EYES_BLAME_MAX; ++i) {
-    if (bpf_map_get_next_key(map, from, &next) != 0) break;
-    key = next;
-    from = &key;
+  for (const eyes_blame_key& key : keys_of<eyes_blame_key>(map)) {
     __u64 wait_ns = 0;
-    if (bpf_map_lookup_elem(map, &key, &wait_ns) != 0) continue;
+    if (bpf_map_lookup_elem(bpf_map__fd(map), &key, &wait_ns) != 0) continue;
     BlameSample sample;
     sample.waiter = slots_->vm_of_slot(key.waiter);
     if (sample.waiter == VmId{}) continue;
@@ -328,37 +337,24 @@ void BpfSensor::read_blame() {
 }
 
 void BpfSensor::forget_blame(VmId vm) {
-  const int map = bpf_map__fd(programs_->skeleton->maps.blame);
+  const bpf_map* map = programs_->skeleton->maps.blame;
   const std::uint32_t slot = slots_->slot_of_vm(vm);
-  std::vector<eyes_blame_key> gone;
-  eyes_blame_key key{};
-  const void* from = nullptr;
-  eyes_blame_key next{};
-  while (gone.size() < EYES_BLAME_MAX &&
-         bpf_map_get_next_key(map, from, &next) == 0) {
-    key = next;
-    from = &key;
+  for (const eyes_blame_key& key : keys_of<eyes_blame_key>(map)) {
     const bool held = key.holder == EYES_HOLDER_VM && key.who == slot;
-    if (key.waiter == slot || held) gone.push_back(key);
-  }
-  for (const eyes_blame_key& dead : gone) {
-    (void)bpf_map_delete_elem(map, &dead);  // gone already is as good
+    if (key.waiter != slot && !held) continue;
+    (void)bpf_map_delete_elem(bpf_map__fd(map), &key);  // gone is as good
   }
 }
 
-std::size_t BpfSensor::blame_entries() const {
-  const int map = bpf_map__fd(programs_->skeleton->maps.blame);
-  std::size_t count = 0;
-  eyes_blame_key key{};
-  eyes_blame_key next{};
-  const void* from = nullptr;
-  while (count < EYES_BLAME_MAX &&
-         bpf_map_get_next_key(map, from, &next) == 0) {
-    key = next;
-    from = &key;
-    ++count;
-  }
-  return count;
+void BpfSensor::forget_process(pid_t tgid) {
+  const auto key = static_cast<__u32>(tgid);
+  // It may have been pushed out of the table already, which is as good.
+  (void)bpf_map_delete_elem(bpf_map__fd(programs_->skeleton->maps.told), &key);
+}
+
+std::size_t BpfSensor::table_entries() const {
+  return keys_of<eyes_blame_key>(programs_->skeleton->maps.blame).size() +
+         keys_of<__u32>(programs_->skeleton->maps.told).size();
 }
 
 std::vector<ProgramVerdict> probe_programs() {

@@ -62,6 +62,8 @@ class BpfSensor : public Sensor {
   Sample& sample() { return slots_->sample(); }
   Slots& slots() { return *slots_; }
   const std::vector<MissingProgram>& missing() const { return missing_; }
+  /// False while the kvm module is not loaded: make another sensor when it is.
+  bool sees_kvm() const { return sees_kvm_; }
 
   /// Readable when the kernel has something to tell.
   int event_fd() const;
@@ -73,8 +75,11 @@ class BpfSensor : public Sensor {
   void read_blame();
   /// Drops a VM that is gone from that table.
   void forget_blame(VmId vm);
-  /// Entries in the programs' tables; for tests of what is left behind.
-  std::size_t blame_entries() const;
+  /// Drops a process that ended before it could be attached: kNewVm is told
+  /// once a process.
+  void forget_process(pid_t tgid);
+  /// Entries in the programs' tables; they are bounded, and go with their VMs.
+  std::size_t table_entries() const;
 
  private:
   struct Programs;
@@ -86,6 +91,7 @@ class BpfSensor : public Sensor {
   std::vector<MissingProgram> missing_;
   std::vector<BlameSample> blame_;
   bool blame_is_new_ = false;
+  bool sees_kvm_ = false;
 };
 
 /// One BPF program and whether this kernel takes it; for `outrider doctor`.

@@ -16,7 +16,7 @@ namespace {
 // How many free slots wait in BPF's queue: the most threads that can come
 // between two ticks. The rest are kept here, lowest first, so that the slots in
 // use stay together and a walk over them short.
-constexpr std::uint32_t kQueuedMax = 2048;
+constexpr std::uint32_t kQueuedMax = 1024;
 
 // A writer needs some tens of ns; it can be held up by an interrupt.
 constexpr int kReadTriesMax = 64;

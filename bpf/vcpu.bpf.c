@@ -26,17 +26,9 @@ struct {
 static __always_inline void count_runnable(struct eyes_vm *vm, __u64 now,
 					   int by)
 {
-	__u32 all = vm->vcpus;
-	__u32 before;
+	__u32 before = __sync_fetch_and_add(&vm->runnable, by);
 
-	if (all == 1) {
-		/* One vCPU: its events come one at a time, no atomics needed. */
-		vm->runnable += by;
-		vm->all_runnable_ns += by > 0 ? -now : now;
-		return;
-	}
-	before = __sync_fetch_and_add(&vm->runnable, by);
-	if ((by > 0 ? before + 1 : before) == all)
+	if ((by > 0 ? before + 1 : before) == vm->vcpus)
 		__sync_fetch_and_add(&vm->all_runnable_ns,
 				     by > 0 ? -now : now);
 }
@@ -326,8 +318,12 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	barrier();
 	thread->seq++;
 	__sync_fetch_and_add(&generation, 1);
-	if (__sync_fetch_and_add(&vm->threads, -1) == 1)
+	if (__sync_fetch_and_add(&vm->threads, -1) == 1) {
+		__u32 tgid = vm->tgid;
+
+		bpf_map_delete_elem(&told, &tgid);
 		tell(EYES_EVENT_VM_GONE, thread->vm, tgid_tid(task), 0);
+	}
 	return 0;
 }
 

@@ -45,14 +45,25 @@ Result<> CgroupWatch::watch(const std::string& path) {
       ::inotify_add_watch(inotify_.get(), directory.c_str(),
                           IN_CREATE | IN_DELETE | IN_MOVE | IN_ONLYDIR);
   if (number < 0) return fail(errno, "inotify " + directory);
-  // A slice made anew before the end of the old one was read.
-  const auto same = [&](const Watch& w) {
-    return w.number == number || w.path == path;
-  };
-  watches_.erase(std::remove_if(watches_.begin(), watches_.end(), same),
-                 watches_.end());
+  const bool is_new =
+      std::none_of(watches_.begin(), watches_.end(),
+                   [number](const Watch& w) { return w.number == number; });
+  if (!is_new) return {};
+  forget(path);  // a slice made anew: the old one's end was not seen
   watches_.push_back({number, path});
   return {};
+}
+
+// cgroup2 tells a watch nothing of the end of its own directory: only the
+// watch above says so, and the kernel keeps the dead one until it is told.
+void CgroupWatch::forget(std::string_view path) {
+  const auto old =
+      std::find_if(watches_.begin(), watches_.end(),
+                   [path](const Watch& w) { return w.path == path; });
+  if (old == watches_.end()) return;
+  // Fails where the file system did tell, and the number is gone already.
+  (void)::inotify_rm_watch(inotify_.get(), old->number);
+  watches_.erase(old);
 }
 
 void CgroupWatch::watch_slice(const std::string& path, CgroupChanges& changes) {
@@ -114,7 +125,11 @@ void CgroupWatch::handle(const inotify_event& event, std::string_view name,
   if (in_root && !is_slice_of_vms(name)) return;
   const bool came = (event.mask & (IN_CREATE | IN_MOVED_TO)) != 0;
   if (in_root || is_slice(name)) {
-    if (came) watch_slice(path, changes);
+    if (came) {
+      watch_slice(path, changes);
+    } else {
+      forget(path);
+    }
   } else if (came) {
     changes.appeared.push_back(std::move(path));
   } else {

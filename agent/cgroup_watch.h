@@ -51,6 +51,7 @@ class CgroupWatch {
   CgroupWatch(Fd inotify, std::string mount)
       : inotify_(std::move(inotify)), mount_(std::move(mount)) {}
   Result<> watch(const std::string& path);
+  void forget(std::string_view path);
   void watch_slice(const std::string& path, CgroupChanges& changes);
   void handle(const inotify_event& event, std::string_view name,
               CgroupChanges& changes);

@@ -91,6 +91,7 @@ void append_threads(const View& view, const VmDemand& vm,
 std::vector<ViewRow> view_rows(const View& view, const ViewOptions& options) {
   const std::vector<VmDemand>& vms = view.demand.vms;
   std::vector<ViewRow> heads;
+  heads.reserve(vms.size());
   for (const VmDemand& vm : vms) heads.push_back(vm_row(view, vm));
   std::vector<std::size_t> order(vms.size());
   std::iota(order.begin(), order.end(), std::size_t{0});

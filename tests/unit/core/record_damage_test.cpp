@@ -80,7 +80,7 @@ TEST(RecordDamage, TornAtAnyByteLeavesTheRecordsBefore) {
 }
 
 TEST(RecordDamage, AnyFlippedBitIsFoundInItsOwnRecord) {
-  Recorded file = record(2, 4);
+  Recorded file = record(2, 3);
   for (std::size_t i = 0; i < file.bytes.size(); ++i) {
     for (unsigned bit = 0; bit < 8; ++bit) {
       SCOPED_TRACE(i * 8 + bit);

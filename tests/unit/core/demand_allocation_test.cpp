@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -53,16 +54,16 @@ TEST(DemandSeries, AllocatesNothingWhenWarmWithAThousandVms) {
   for (int i = 0; i < 2; ++i, advance(sample)) series.update(sample);
   const std::size_t before = allocations();
   EXPECT_GT(before, 0U);  // the counter counts
-  const auto start = std::chrono::steady_clock::now();
-  constexpr int kTicks = 100;
-  for (int tick = 0; tick < kTicks; ++tick, advance(sample)) {
+  using Ns = std::chrono::duration<double, std::nano>;
+  Ns fastest = Ns::max();  // of 100: others use this machine as well
+  for (int tick = 0; tick < 100; ++tick, advance(sample)) {
+    const auto start = std::chrono::steady_clock::now();
     ASSERT_EQ(series.update(sample).vms.size(), kVms);
+    fastest = std::min<Ns>(fastest, std::chrono::steady_clock::now() - start);
   }
-  const std::chrono::duration<double, std::nano> took =
-      std::chrono::steady_clock::now() - start;
   EXPECT_EQ(allocations(), before);
   std::printf("update(): %.1f ns a thread\n",
-              took.count() / kTicks / (kVms * kThreadsPerVm));
+              fastest.count() / (kVms * kThreadsPerVm));
 }
 
 TEST(DemandSeries, AllocatesNothingWhileVmsGo) {

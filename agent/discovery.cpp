@@ -230,7 +230,8 @@ std::optional<std::uint64_t> vcpu_in_name(std::string_view comm) {
 }
 
 // /proc/TID/syscall of a thread blocked in KVM_RUN: "16 0x1b 0xae80 ...",
-// where 0x1b is a descriptor "anon_inode:kvm-vcpu:3".
+// where 0x1b is a descriptor "anon_inode:kvm-vcpu:3". A worker that KVM made in
+// a vCPU's first KVM_RUN (kvm-nx-lpage-recovery) shows that vCPU's registers.
 std::optional<std::uint16_t> vcpu_by_syscall(const ProcRoot& proc,
                                              pid_t process, pid_t tid) {
   const std::string task =
@@ -255,6 +256,9 @@ std::optional<std::uint16_t> vcpu_by_syscall(const ProcRoot& proc,
   if (name.rfind(kVcpu, 0) != 0) return std::nullopt;
   const auto vcpu = parse_number(name.substr(kVcpu.size()));
   if (!vcpu) return std::nullopt;
+  auto stat_text = read_text_at(proc.fd(), task + "/stat", 4096);
+  const auto stat = stat_text ? parse_stat(*stat_text) : std::nullopt;
+  if (!stat || stat->is_user_worker()) return std::nullopt;
   return as_vcpu(*vcpu);
 }
 

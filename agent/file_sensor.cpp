@@ -167,7 +167,8 @@ void FileSensor::look_again(Watched& vm) {
         thread.thread.kind.thread_class != ThreadClass::kEmulator) {
       continue;
     }
-    --thread.looks_left;
+    // A busy one may be a vCPU without a name that has not paused yet.
+    if (thread.state == ThreadState::kSleeping) --thread.looks_left;
     auto kind =
         read_thread_kind(proc_, thread.thread.process, thread.thread.tid);
     if (kind) thread.thread.kind = *kind;

@@ -50,6 +50,8 @@ struct ProcStat {
   std::uint64_t start_ticks = 0;
 
   bool is_kernel_thread() const { return (flags & 0x00200000U) != 0; }
+  // A kernel's worker that is a thread of the process (6.4 on): vhost, KVM.
+  bool is_user_worker() const { return (flags & 0x00004000U) != 0; }
 };
 std::optional<ProcStat> parse_stat(std::string_view text);
 /// Errors: ESRCH "no such process".

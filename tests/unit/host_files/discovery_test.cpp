@@ -282,6 +282,15 @@ TEST_F(DiscoveryTest, AVcpuIsKnownByItsSystemCall) {
   EXPECT_FALSE(read_thread_kind(proc_, 71, 76));
 }
 
+TEST_F(DiscoveryTest, AWorkerOfKvmIsNoVcpu) {
+  host_.add({.pid = 71,
+             .descriptors = {"anon_inode:kvm-vm", "anon_inode:kvm-vcpu:5"}});
+  host_.add_thread(71, 75, "kvm-nx-lpage-re");
+  host_.write("proc/71/task/75/syscall", "16 0x1 0xae80 0x0 0x0 0x0 0x0 0x7\n");
+  host_.write_task_stat(71, 75, 0x404040);
+  EXPECT_EQ(read_thread_kind(proc_, 71, 75).value(), ThreadKind{});
+}
+
 TEST_F(DiscoveryTest, ListsThreadsOfTheProcessAndItsVhostWorkers) {
   const std::string vm = add_libvirt_vm(71);
   host_.add_thread(71, 75, "CPU 0/KVM", vm + "/vcpu0");

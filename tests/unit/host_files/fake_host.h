@@ -83,6 +83,14 @@ class FakeHost {
     write(at + "/schedstat", "0 0 0\n");
     write(at + "/status", status(pid, 'S', 0));
     write(at + "/syscall", "running\n");
+    write_task_stat(pid, tid, 0x400040);
+  }
+
+  void write_task_stat(int pid, int tid, std::uint32_t flags) const {
+    FakeProcess thread;
+    thread.pid = tid;
+    thread.flags = flags;
+    write(task(pid, tid) + "/stat", stat_of(thread));
   }
 
   /// What a thread did so far: `state` as in status, figures in ns.

@@ -1,86 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/control.h"
 
-#include <grp.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <poll.h>
-#include <stdlib.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
-#include <functional>
-#include <memory>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
-#include "agent/control_client.h"
-#include "agent/control_connection.h"
 #include "agent/control_socket.h"
-#include "agent/sys/clock.h"
+#include "tests/unit/shell/control_fixture.h"
 
 namespace outrider {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-constexpr uid_t kNobody = 65534;
-
-ControlAnswer no_vm() {
-  return tl::unexpected<ControlRefusal>(
-      ControlRefusal{ControlCode::kError, "no such VM"});
-}
-
-std::vector<ControlVerb> verbs() {
-  using Kind = ControlArg::Kind;
-  const auto nothing = [](const ControlCall&, JsonText&) {
-    return ControlAnswer{};
-  };
-  const auto big = [](const ControlCall& call, JsonText& reply) {
-    const auto bytes = call.request.count("bytes").value_or(0);
-    reply.member("big", std::string(static_cast<std::size_t>(bytes), 'x'));
-    return ControlAnswer{};
-  };
-  const std::vector<ControlArg> size = {{.name = "bytes",
-                                         .kind = Kind::kCount,
-                                         .required = true,
-                                         .max = 100'000'000}};
-  const ControlArg period{
-      .name = "period_ms", .kind = Kind::kCount, .min = 1, .max = 60'000};
-  const ControlArg count{
-      .name = "count", .kind = Kind::kCount, .min = 1, .max = 1000};
-  return {
-      {"ping", Role::kViewer, {}, nothing},
-      {"fail",
-       Role::kViewer,
-       {},
-       [](const ControlCall&, JsonText& reply) {
-         reply.member("half", "done").key("open").array();
-         return no_vm();
-       }},
-      {"change", Role::kOperator, {}, nothing},
-      {"attach", Role::kAdmin, {}, nothing},
-      {"big", Role::kViewer, size, big},
-      {"count",
-       Role::kViewer,
-       {period, count},
-       [](const ControlCall& call, JsonText& reply) {
-         reply.member("n", ++call.memory);
-         return call.memory > 50 ? no_vm() : ControlAnswer{};
-       },
-       true},
-      {"flood", Role::kViewer, {size[0], period, count}, big, true},
-  };
-}
 
 std::size_t open_descriptors() {
   std::size_t count = 0;
@@ -89,90 +29,6 @@ std::size_t open_descriptors() {
     ++count;
   return count;
 }
-
-class Control : public testing::Test {
- protected:
-  void SetUp() override {
-    char name[] = "/tmp/outrider-control-XXXXXX";
-    ASSERT_NE(::mkdtemp(name), nullptr);
-    ASSERT_EQ(::chmod(name, 0755), 0);
-    dir_ = name;
-    config_.socket = dir_ + "/run/control.sock";
-    config_.mode = 0666;
-    config_.group = "root";
-    auto loop = EventLoop::make();
-    ASSERT_TRUE(loop);
-    loop_ = *std::move(loop);
-  }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(dir_);
-  }
-
-  void start(const ControlLimits& limits = {}) {
-    auto server = ControlServer::make(loop_, config_, verbs(), limits);
-    ASSERT_TRUE(server) << server.error().what;
-    server_ = *std::move(server);
-  }
-
-  ControlClient connect() {
-    auto client = ControlClient::connect(config_.socket);
-    EXPECT_TRUE(client) << client.error().what;
-    return *std::move(client);
-  }
-
-  void turn(Duration timeout = Duration::zero()) {
-    ASSERT_TRUE(loop_.turn(timeout));
-  }
-
-  // Turns the loop until the client can read, at most two seconds.
-  bool turn_until_readable(int fd) {
-    const Instant deadline = monotonic_now() + seconds{2};
-    while (monotonic_now() < deadline) {
-      if (!loop_.turn(milliseconds{1})) return false;
-      pollfd wait{.fd = fd, .events = POLLIN, .revents = 0};
-      if (::poll(&wait, 1, 0) == 1) return true;
-    }
-    return false;
-  }
-
-  std::string receive(ControlClient& client) {
-    if (!turn_until_readable(client.fd())) return "nothing came";
-    auto reply = client.receive(milliseconds{100});
-    return reply ? reply->text : reply.error().what;
-  }
-
-  // For what does not fit into the socket's buffer: the loop turns meanwhile.
-  std::string receive_long(ControlClient& client) {
-    std::atomic<bool> done{false};
-    std::thread serving([this, &done] {
-      while (!done)
-        if (!loop_.turn(milliseconds{1})) break;
-    });
-    auto reply = client.receive(seconds{5});
-    done = true;
-    serving.join();
-    return reply ? reply->text : reply.error().what;
-  }
-
-  std::string ask(ControlClient& client, std::string_view line) {
-    EXPECT_TRUE(client.send(line));
-    return receive(client);
-  }
-
-  bool is_serving() {
-    ControlClient client = connect();
-    return ask(client, R"({"verb":"ping"})") == kPong;
-  }
-
-  static constexpr const char* kPong = R"({"ok":true,"schema":1})";
-  static constexpr const char* kClosed = "outriderd has closed the connection";
-
-  std::string dir_;
-  ControlConfig config_;
-  EventLoop loop_;
-  std::unique_ptr<ControlServer> server_;
-};
 
 TEST_F(Control, AnswersOnALine) {
   start();
@@ -414,133 +270,10 @@ TEST_F(Control, SurvivesAPeerThatSendsAnything) {
   EXPECT_TRUE(is_serving());
 }
 
-// Runs `speak` as another user in a process of its own.
-int as_user(uid_t uid, gid_t gid, const std::function<int()>& speak) {
-  const pid_t child = ::fork();
-  if (child == 0) {
-    if (::setgroups(0, nullptr) != 0 || ::setgid(gid) != 0 ||
-        ::setuid(uid) != 0)
-      ::_exit(99);
-    ::_exit(speak());
-  }
-  return child;
-}
-
-// 0 if the answer holds `want`.
-int expect_reply(const std::string& socket, std::string_view line,
-                 std::string_view want) {
-  auto client = ControlClient::connect(socket);
-  if (!client) return 98;
-  if (!client->send(line)) return 97;
-  auto reply = client->receive(seconds{5});
-  if (!reply) return 96;
-  return reply->text.find(want) == std::string::npos ? 1 : 0;
-}
-
-class ControlRoles : public Control {
- protected:
-  void SetUp() override {
-    if (::geteuid() != 0) GTEST_SKIP() << "needs root to become others";
-    Control::SetUp();
-    start();
-  }
-  void TearDown() override {
-    if (::geteuid() == 0) Control::TearDown();
-  }
-
-  int outcome(uid_t uid, gid_t gid, std::string_view line,
-              std::string_view want) {
-    const pid_t child = as_user(
-        uid, gid, [&] { return expect_reply(config_.socket, line, want); });
-    int status = 0;
-    while (::waitpid(child, &status, WNOHANG) == 0) turn(milliseconds{5});
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  }
-};
-
-TEST_F(ControlRoles, AViewerMayLookOnly) {
-  constexpr const char* kOk = "\"ok\":true";
-  EXPECT_EQ(outcome(kNobody, kNobody, R"({"verb":"ping"})", kOk), 0);
-  EXPECT_EQ(outcome(kNobody, kNobody, R"({"verb":"change"})",
-                    "\"code\":4,\"error\":\"change is for the role operator; "
-                    "uid 65534 is viewer"),
-            0);
-  EXPECT_EQ(outcome(kNobody, kNobody, R"({"verb":"attach"})", "\"code\":4"), 0);
-}
-
-TEST_F(ControlRoles, AMemberOfTheGroupIsOperator) {
-  // The group is 0 here: that of the socket's configuration.
-  EXPECT_EQ(outcome(kNobody, 0, R"({"verb":"change"})", "\"ok\":true"), 0);
-  EXPECT_EQ(outcome(kNobody, 0, R"({"verb":"attach"})", "\"code\":4"), 0);
-}
-
-TEST_F(ControlRoles, RootIsAdmin) {
-  EXPECT_EQ(outcome(0, kNobody, R"({"verb":"attach"})", "\"ok\":true"), 0);
-}
-
-TEST_F(ControlRoles, TheModeKeepsOthersOut) {
-  server_.reset();
-  config_.mode = 0660;
-  start();
-  EXPECT_EQ(outcome(kNobody, kNobody, R"({"verb":"ping"})", ""), 98);
-  EXPECT_EQ(outcome(kNobody, 0, R"({"verb":"ping"})", "\"ok\":true"), 0);
-}
-
-TEST_F(ControlRoles, AUidThatAsksTooMuchWaits) {
-  const pid_t child = as_user(kNobody, kNobody, [&] {
-    auto client = ControlClient::connect(config_.socket);
-    if (!client) return 98;
-    const Instant begin = monotonic_now();
-    for (int i = 0; i < 120; ++i) {
-      if (!client->send(R"({"verb":"ping"})")) return 97;
-      auto reply = client->receive(seconds{5});
-      if (!reply || reply->text != kPong) return 96;
-    }
-    // 50 at once, then 200 a second.
-    return monotonic_now() - begin >= milliseconds{300} ? 0 : 1;
-  });
-  int status = 0;
-  while (::waitpid(child, &status, WNOHANG) == 0) turn(milliseconds{5});
-  EXPECT_EQ(status, 0);
-}
-
-TEST_F(ControlRoles, AUidHasItsShareOfConnections) {
-  const pid_t child = as_user(kNobody, kNobody, [&] {
-    std::vector<ControlClient> clients;
-    for (int i = 0; i < 17; ++i) {
-      auto client = ControlClient::connect(config_.socket);
-      if (!client) return 98;
-      clients.push_back(*std::move(client));
-      if (i < 16 && !clients.back().send(R"({"verb":"ping"})")) return 97;
-      auto reply = clients.back().receive(seconds{5});
-      if (!reply) return 96;
-      const bool refused =
-          reply->text.find("16 connections already") != std::string::npos;
-      if (refused != (i == 16)) return 1;
-    }
-    return 0;
-  });
-  int status = 0;
-  while (::waitpid(child, &status, WNOHANG) == 0) turn(milliseconds{5});
-  EXPECT_EQ(status, 0);
-}
-
-TEST(RoleOf, GoesByUidThenGroups) {
-  const ControlPeer root{.uid = 0, .gid = 0, .groups = {}};
-  const ControlPeer primary{.uid = 7, .gid = 50, .groups = {1, 2}};
-  const ControlPeer supplementary{.uid = 7, .gid = 1, .groups = {2, 50}};
-  const ControlPeer other{.uid = 7, .gid = 1, .groups = {2}};
-  EXPECT_EQ(role_of(root, std::nullopt), Role::kAdmin);
-  EXPECT_EQ(role_of(primary, 50), Role::kOperator);
-  EXPECT_EQ(role_of(supplementary, 50), Role::kOperator);
-  EXPECT_EQ(role_of(other, 50), Role::kViewer);
-  EXPECT_EQ(role_of(primary, std::nullopt), Role::kViewer);
-}
-
 TEST_F(Control, ReplacesADeadSocketAndRefusesALiveOne) {
   start();
   {
-    const auto second = ControlServer::make(loop_, config_, verbs());
+    const auto second = ControlServer::make(loop_, config_, fake_verbs());
     ASSERT_FALSE(second);
     EXPECT_NE(second.error().what.find("answers at"), std::string::npos);
     EXPECT_TRUE(is_serving()) << "the first was not disturbed";
@@ -562,7 +295,7 @@ TEST_F(Control, ReplacesADeadSocketAndRefusesALiveOne) {
 TEST_F(Control, RemovesNothingThatIsNotASocket) {
   std::filesystem::create_directories(dir_ + "/run");
   std::ofstream(config_.socket) << "a file";
-  const auto server = ControlServer::make(loop_, config_, verbs());
+  const auto server = ControlServer::make(loop_, config_, fake_verbs());
   ASSERT_FALSE(server);
   EXPECT_NE(server.error().what.find("is no socket"), std::string::npos);
   EXPECT_TRUE(std::filesystem::exists(config_.socket));
@@ -571,7 +304,7 @@ TEST_F(Control, RemovesNothingThatIsNotASocket) {
 TEST_F(Control, LeavesASuccessorsSocketAlone) {
   start();
   std::filesystem::remove(config_.socket);
-  auto successor = ControlServer::make(loop_, config_, verbs());
+  auto successor = ControlServer::make(loop_, config_, fake_verbs());
   ASSERT_TRUE(successor);
   server_.reset();
   EXPECT_TRUE(std::filesystem::exists(config_.socket));

@@ -5,10 +5,12 @@
 set -euo pipefail
 seconds=${1:-20}
 
-labguest start one --vcpus 1 --workload hog
-cal=$(labguest marks one | awk '/CAL/ {print $NF; exit}')
-labguest start two --vcpus 2 --workload burst:40,0.3,0.5 --cal "$cal" --seed 2
-labguest start four --vcpus 4 --workload ramp:10,0.05,0.3 --cal "$cal" --seed 3
+# The hog comes last: guests boot slowly beside it.
+labguest start four --vcpus 4 --workload ramp:10,0.02,0.15 --seed 3 --no-marks
+cal=$(labguest marks four | awk '/CAL/ {print $NF; exit}')
+labguest start two --vcpus 2 --workload burst:40,0.15,0.5 --cal "$cal" \
+  --seed 2 --no-marks
+labguest start one --vcpus 1 --workload hog --cal "$cal" --no-marks
 
 pid_of() { cat "/run/labguest/$1/pid"; }
 status=0

@@ -29,8 +29,14 @@ void catch_the_end() {
   struct sigaction action {};
   action.sa_handler = ask_for_the_end;
   action.sa_flags = SA_RESETHAND;  // the second ^C ends it anyhow
-  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP})
+  sigset_t endings;
+  sigemptyset(&endings);
+  for (const int signal_number : {SIGINT, SIGTERM, SIGHUP}) {
     ::sigaction(signal_number, &action, nullptr);
+    sigaddset(&endings, signal_number);
+  }
+  // Whoever started us may have had them blocked.
+  ::sigprocmask(SIG_UNBLOCK, &endings, nullptr);
 }
 
 Failure failure(const std::string& file, const Error& error) {

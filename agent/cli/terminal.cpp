@@ -58,8 +58,14 @@ void catch_endings() {
   action.sa_handler = end_by_signal;
   action.sa_flags = SA_RESETHAND;
   sigfillset(&action.sa_mask);
-  for (const int signal_number : kEndings)
+  sigset_t endings;
+  sigemptyset(&endings);
+  for (const int signal_number : kEndings) {
     ::sigaction(signal_number, &action, nullptr);
+    sigaddset(&endings, signal_number);
+  }
+  // Whoever started us may have had them blocked.
+  ::sigprocmask(SIG_UNBLOCK, &endings, nullptr);
 }
 
 std::size_t rows() {

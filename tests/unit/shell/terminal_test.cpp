@@ -81,19 +81,21 @@ void show_something() {
   }
 }
 
-void expect_restored(OnTerminal& on, tcflag_t before) {
+// The child has ended; what it left is to be seen at our end.
+void expect_restored(OnTerminal& on, tcflag_t raw) {
   EXPECT_NE(on.read_until(kLeave).find(kLeave), std::string::npos);
-  EXPECT_EQ(on.local_flags(), before);
+  EXPECT_EQ(on.local_flags(), raw | ICANON | ECHO | ISIG);
 }
 
 TEST(Terminal, ComesBackAfterAKey) {
   OnTerminal on(show_something);
   on.read_until("ready");
-  EXPECT_EQ(on.local_flags() & (ICANON | ECHO | ISIG), 0U);
+  const tcflag_t raw = on.local_flags();
+  EXPECT_EQ(raw & (ICANON | ECHO | ISIG), 0U);
   on.type(0x03);  // ^C is a key
   on.type('q');
-  expect_restored(on, on.local_flags() | ICANON | ECHO | ISIG);
   EXPECT_EQ(on.wait_for_end(), 0);
+  expect_restored(on, raw);
 }
 
 TEST(Terminal, ComesBackAfterEverySignalThatCanBeCaught) {
@@ -103,11 +105,25 @@ TEST(Terminal, ComesBackAfterEverySignalThatCanBeCaught) {
     on.read_until("ready");
     const tcflag_t raw = on.local_flags();
     ASSERT_EQ(::kill(on.child(), number), 0);
-    expect_restored(on, raw | ICANON | ECHO | ISIG);
     const int status = on.wait_for_end();
+    expect_restored(on, raw);
     ASSERT_TRUE(WIFSIGNALED(status));
     EXPECT_EQ(WTERMSIG(status), number) << "whoever started it can tell";
   }
+}
+
+TEST(Terminal, ComesBackThoughItsParentHadTheSignalBlocked) {
+  OnTerminal on([] {
+    sigset_t all;
+    sigfillset(&all);
+    ::sigprocmask(SIG_BLOCK, &all, nullptr);
+    show_something();
+  });
+  on.read_until("ready");
+  const tcflag_t raw = on.local_flags();
+  ASSERT_EQ(::kill(on.child(), SIGTERM), 0);
+  EXPECT_EQ(WTERMSIG(on.wait_for_end()), SIGTERM);
+  expect_restored(on, raw);
 }
 
 TEST(Terminal, ComesBackAfterAnAbort) {
@@ -115,8 +131,8 @@ TEST(Terminal, ComesBackAfterAnAbort) {
   on.read_until("ready");
   const tcflag_t raw = on.local_flags();
   on.type('a');
-  expect_restored(on, raw | ICANON | ECHO | ISIG);
   EXPECT_EQ(WTERMSIG(on.wait_for_end()), SIGABRT);
+  expect_restored(on, raw);
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ Result<Recorder> Recorder::open(const std::string& path, Overwrite overwrite) {
 
 Result<> Recorder::identify(const std::vector<Vm>& vms) {
   std::vector<VmId> now;
+  now.reserve(vms.size());
   for (const Vm& vm : vms) now.push_back(vm.id);
   std::sort(now.begin(), now.end());
   for (const VmId id : known_)

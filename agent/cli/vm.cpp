@@ -24,7 +24,7 @@ std::string request_for(std::string_view verb, std::string_view vm) {
   return request;
 }
 
-std::string dash_if_empty(std::string text) {
+std::string dash_if_empty(const std::string& text) {
   return text.empty() ? "-" : text;
 }
 

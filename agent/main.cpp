@@ -4,6 +4,7 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <cstring>
 #include <string>
 
 #include "agent/agent.h"
@@ -25,7 +26,9 @@ struct Arguments {
 };
 
 int complain(const Error& error, int code) {
-  fmt::print(stderr, "outriderd: {}\n", error.what);
+  fmt::print(stderr, "outriderd: {}{}{}\n", error.what,
+             error.code == 0 ? "" : ": ",
+             error.code == 0 ? "" : std::strerror(error.code));
   return code;
 }
 

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
@@ -48,6 +49,10 @@ of them instead, P at once, as fast as it can, and prints how fast that was.
          tick:HZ  as io, but this program sleeps to the next multiple of 1/HZ
                   before it enters again: the vCPU thread sleeps in user
                   space, not in KVM's halt (default: halt)
+         burst:PERIOD_MS,WORK_US
+                  at each multiple of PERIOD_MS it does work that took WORK_US
+                  of CPU time when it was measured at the start; all vCPUs wake
+                  together; a period that was missed is skipped
   --seconds S     end after so long (default 1)
   --forever       end only when told to
   --churn TOTAL   VMs to start and end; each ends MS after its first entry
@@ -61,13 +66,15 @@ examples:
   minivm --churn 1000 --parallel 8
 )";
 
-enum class Mode { kHalt, kSpin, kIo, kTick };
+enum class Mode { kHalt, kSpin, kIo, kTick, kBurst };
 
 struct Options {
   int count = 1;
   int vcpus = 1;
   Mode mode = Mode::kHalt;
   int tick_hz = 0;
+  int burst_period_ms = 0;
+  int burst_work_us = 0;
   int seconds = 1;
   bool forever = false;
   int churn = 0;
@@ -96,6 +103,7 @@ int kvm_call(int fd, unsigned long request, Argument argument,
 constexpr std::uint64_t kMemoryBytes = 0x8000;
 constexpr std::uint64_t kTables = 0x1000;  // .. 0x4fff
 constexpr std::uint64_t kCode = 0x5000;
+constexpr std::uint64_t kTurns = 0x6000;  // of a burst's loop
 constexpr std::uint64_t kPageBytes = 0x1000;
 
 void write_guest(std::uint8_t* memory, Mode mode) {
@@ -117,7 +125,15 @@ void write_guest(std::uint8_t* memory, Mode mode) {
                                         0xeb, 0xfd};  // jmp back to hlt
   constexpr std::uint8_t kSpinCode[] = {0xe6, 0x10, 0xeb, 0xfe};  // jmp itself
   constexpr std::uint8_t kIoCode[] = {0xe6, 0x10, 0xeb, 0xfc};    // jmp to out
+  constexpr std::uint8_t kBurstCode[] = {
+      0xe6, 0x10,                                      // out %al,$0x10
+      0x48, 0x8b, 0x0c, 0x25, 0x00, 0x60, 0x00, 0x00,  // mov kTurns,%rcx
+      0x48, 0xff, 0xc9, 0x75, 0xfb,                    // dec %rcx, jnz to dec
+      0xeb, 0xef};                                     // jmp to out
   switch (mode) {
+    case Mode::kBurst:
+      std::memcpy(memory + kCode, kBurstCode, sizeof kBurstCode);
+      break;
     case Mode::kHalt:
       std::memcpy(memory + kCode, kHaltCode, sizeof kHaltCode);
       break;
@@ -185,8 +201,7 @@ void set_registers(int vcpu, Mode mode) {
   kvm_call(vcpu, KVM_SET_REGS, &general, "KVM_SET_REGS");
 }
 
-void sleep_to_next_tick(int hz) {
-  const std::int64_t period_ns = 1'000'000'000 / hz;
+void sleep_to_multiple_of(std::int64_t period_ns) {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   const std::int64_t now_ns = now.tv_sec * 1'000'000'000 + now.tv_nsec;
@@ -199,7 +214,47 @@ struct Machine {
   int vm = -1;
   int run_bytes = 0;  // of the area that KVM shares with us for each vCPU
   std::atomic<int> entered{0};
+  std::uint8_t* memory = nullptr;
+  std::atomic<bool> measured{false};  // a burst's turns are in guest memory
 };
+
+void set_turns(Machine& machine, std::uint64_t turns) {
+  std::memcpy(machine.memory + kTurns, &turns, sizeof turns);
+}
+
+// Enters the guest until it asks for something, which must be its OUT.
+void run_to_out(int vcpu, const kvm_run& run) {
+  while (ioctl(vcpu, KVM_RUN, 0) < 0) {
+    if (errno != EINTR && errno != EAGAIN) give_up("KVM_RUN");
+  }
+  if (run.exit_reason == KVM_EXIT_IO) return;
+  std::fprintf(stderr, "minivm: vCPU left with KVM exit reason %u\n",
+               run.exit_reason);
+  _exit(1);
+}
+
+// How many turns take `work_us`: by the quickest of some trials, since what
+// else the host does only makes them longer.
+void measure_turns(Machine& machine, int vcpu, const kvm_run& run,
+                   int work_us) {
+  constexpr std::uint64_t kTrialTurns = 200'000;
+  std::int64_t least_ns = 0;
+  set_turns(machine, kTrialTurns);
+  for (int trial = 0; trial < 7; ++trial) {
+    timespec begin{};
+    timespec end{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &begin);
+    run_to_out(vcpu, run);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &end);
+    const std::int64_t ns = (end.tv_sec - begin.tv_sec) * 1'000'000'000 +
+                            end.tv_nsec - begin.tv_nsec;
+    if (trial == 0 || ns < least_ns) least_ns = ns;
+  }
+  set_turns(machine, kTrialTurns * static_cast<std::uint64_t>(work_us) * 1000 /
+                         static_cast<std::uint64_t>(least_ns));
+  machine.measured = true;
+  machine.measured.notify_all();
+}
 
 void run_vcpu(Machine& machine, int index, const Options& options) {
   if (options.thread_names) {
@@ -217,21 +272,20 @@ void run_vcpu(Machine& machine, int index, const Options& options) {
     kvm_mp_state runnable{KVM_MP_STATE_RUNNABLE};  // not waiting for a SIPI
     kvm_call(vcpu, KVM_SET_MP_STATE, &runnable, "KVM_SET_MP_STATE");
   }
-  for (bool first = true;; first = false) {
-    while (ioctl(vcpu, KVM_RUN, 0) < 0) {
-      if (errno != EINTR && errno != EAGAIN) give_up("KVM_RUN");
+  run_to_out(vcpu, *run);
+  machine.entered.fetch_add(1);
+  machine.entered.notify_one();
+  if (options.mode == Mode::kBurst) {
+    if (index == 0) measure_turns(machine, vcpu, *run, options.burst_work_us);
+    machine.measured.wait(false);
+  }
+  for (;;) {
+    if (options.mode == Mode::kTick) {
+      sleep_to_multiple_of(1'000'000'000 / options.tick_hz);
+    } else if (options.mode == Mode::kBurst) {
+      sleep_to_multiple_of(std::int64_t{1'000'000} * options.burst_period_ms);
     }
-    if (run->exit_reason != KVM_EXIT_IO) {
-      errno = 0;
-      std::fprintf(stderr, "minivm: vCPU left with KVM exit reason %u\n",
-                   run->exit_reason);
-      _exit(1);
-    }
-    if (first) {
-      machine.entered.fetch_add(1);
-      machine.entered.notify_one();
-    }
-    if (options.mode == Mode::kTick) sleep_to_next_tick(options.tick_hz);
+    run_to_out(vcpu, *run);
   }
 }
 
@@ -249,7 +303,8 @@ void run_vcpu(Machine& machine, int index, const Options& options) {
   void* memory = mmap(nullptr, kMemoryBytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) give_up("mmap guest memory");
-  write_guest(static_cast<std::uint8_t*>(memory), options.mode);
+  machine.memory = static_cast<std::uint8_t*>(memory);
+  write_guest(machine.memory, options.mode);
   kvm_userspace_memory_region region{};
   region.memory_size = kMemoryBytes;
   region.userspace_addr = reinterpret_cast<std::uintptr_t>(memory);
@@ -390,8 +445,16 @@ void parse_mode(std::string_view text, Options& options) {
   } else if (text.substr(0, 5) == "tick:") {
     options.mode = Mode::kTick;
     options.tick_hz = whole("--mode tick", text.substr(5), 1, 100'000);
+  } else if (text.substr(0, 6) == "burst:") {
+    const std::size_t comma = std::min(text.find(','), text.size());
+    options.mode = Mode::kBurst;
+    options.burst_period_ms =
+        whole("--mode burst", text.substr(6, comma - 6), 1, 10'000);
+    options.burst_work_us = whole(
+        "--mode burst", text.substr(std::min(comma + 1, text.size())), 1,
+        options.burst_period_ms * 1000);
   } else {
-    misuse("--mode: want halt, spin, io or tick:HZ");
+    misuse("--mode: want halt, spin, io, tick:HZ or burst:PERIOD_MS,WORK_US");
   }
 }
 

@@ -18,17 +18,23 @@ static_assert(kStep * sizeof(eyes_thread) % kPage == 0);
 static_assert(kStep * sizeof(eyes_vcpu) % kPage == 0);
 static_assert(EYES_THREADS_MAX % kStep == 0);
 
+// Gives the pages back but keeps the addresses: nothing else may come to live
+// where later pages go, and where the skeleton unmaps in the end.
+void let_go(void* address, std::size_t bytes) {
+  if (mmap(address, bytes, PROT_NONE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
+           0) == MAP_FAILED) {
+    // They stay mapped, which costs memory and nothing else.
+    perror("outriderd: unmap what is not used");
+  }
+}
+
 }  // namespace
 
 SharedMemory::SharedMemory(const Layout& layout) : layout_(layout) {
-  munmap(layout.index, EYES_PIDS_MAX * sizeof(*layout.index));
-  munmap(layout.threads, EYES_THREADS_MAX * sizeof(*layout.threads));
-  munmap(layout.vcpus, EYES_THREADS_MAX * sizeof(*layout.vcpus));
-}
-
-SharedMemory::~SharedMemory() {
-  // The rest goes with the skeleton, which unmaps the whole range.
-  if (page_ != nullptr) munmap(page_, kPage);
+  let_go(layout.index, EYES_PIDS_MAX * sizeof(*layout.index));
+  let_go(layout.threads, EYES_THREADS_MAX * sizeof(*layout.threads));
+  let_go(layout.vcpus, EYES_THREADS_MAX * sizeof(*layout.vcpus));
 }
 
 bool SharedMemory::map_at(void* address, std::size_t bytes) {
@@ -56,7 +62,7 @@ __u16& SharedMemory::index(pid_t tid) {
   char* page = reinterpret_cast<char*>(layout_.index + entry / kPerPage *
                                                            kPerPage);
   if (page != page_) {
-    if (page_ != nullptr) munmap(page_, kPage);
+    if (page_ != nullptr) let_go(page_, kPage);
     page_ = map_at(page, kPage) ? page : nullptr;
     if (page_ == nullptr) {
       // One page, where there was one: an invariant of ours is broken.

@@ -21,9 +21,9 @@ class SharedMemory {
     eyes_thread* threads = nullptr;
     eyes_vcpu* vcpus = nullptr;
   };
-  /// Unmaps what `layout` has mapped of the three arrays.
+  /// Gives back what `layout` has mapped of the three arrays; the addresses go
+  /// with the skeleton, which unmaps the whole range.
   explicit SharedMemory(const Layout& layout);
-  ~SharedMemory();
   SharedMemory(const SharedMemory&) = delete;
   SharedMemory& operator=(const SharedMemory&) = delete;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent.h"
 
+#include <fmt/format.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
@@ -33,7 +34,16 @@ constexpr Duration kKernelTick = std::chrono::milliseconds{4};
 // Files are read and rescanned at 10 Hz at most, as the agent promises.
 constexpr Duration kFileTick = std::chrono::milliseconds{100};
 
-constexpr std::uint32_t kScanPeriod = 10;  // slow ticks, in files mode
+constexpr std::uint32_t kScanPeriod = 10;  // slow ticks
+
+// By its name alone: which threads are vCPUs, KVM says itself.
+ThreadClass class_by_name(const ProcRoot& proc, pid_t pid, pid_t tid) {
+  auto comm = read_text_at(proc.fd(),
+                           fmt::format("{}/task/{}/comm", pid, tid), 64);
+  if (!comm) return ThreadClass::kEmulator;  // it has ended
+  while (!comm->empty() && comm->back() == '\n') comm->pop_back();
+  return classify_thread(*comm, "").thread_class;
+}
 
 }  // namespace
 
@@ -256,17 +266,19 @@ Result<> Agent::Loop::connect_bpf(const Vm& vm) {
   // With its first thread in the index, BPF adopts what is born from here on.
   bool has_room =
       slots.adopt(vm.id, vm.identity.pid, ThreadClass::kEmulator);
-  auto threads = list_vm_threads(proc_, cgroups(), vm.identity);
-  if (!threads || !has_room) {
+  auto tasks = list_tasks(proc_, vm.identity.pid);
+  if (!tasks || !has_room) {
     slots.close(vm.id);
     if (!has_room) return fail(0, "all thread slots are taken");
-    return pass(threads, "attach");
+    return pass(tasks, "attach");
   }
-  for (const VmThread& thread : *threads) {
-    if (!slots.adopt(vm.id, thread.tid, thread.kind.thread_class)) {
-      has_room = false;
-    }
-    slots.set_class(thread.tid, thread.kind.thread_class);
+  for (const pid_t tid : *tasks) {
+    has_room = slots.adopt(vm.id, tid, ThreadClass::kEmulator) && has_room;
+    slots.set_class(tid, class_by_name(proc_, vm.identity.pid, tid));
+  }
+  for (const VmThread& vhost :
+       list_vhost_threads(proc_, cgroups(), vm.identity, *tasks)) {
+    has_room = slots.adopt(vm.id, vhost.tid, ThreadClass::kVhost) && has_room;
   }
   if (!has_room) {
     log_warning("attach vm={} what=\"all thread slots are taken\" "
@@ -477,8 +489,7 @@ void Agent::Loop::on_new_vm(const SensorEvent& event) {
 }
 
 void Agent::Loop::on_kernel_thread(const SensorEvent& event) {
-  auto kind = read_thread_kind(proc_, event.tid, event.tid);
-  if (!kind || kind->thread_class != ThreadClass::kVhost) return;
+  if (class_by_name(proc_, event.tid, event.tid) != ThreadClass::kVhost) return;
   (void)bpf_->slots().adopt(event.vm, event.tid, ThreadClass::kVhost);
 }
 
@@ -489,9 +500,8 @@ void Agent::Loop::on_event(const SensorEvent& event) {
     case SensorEvent::Kind::kVmGone:
       return remove(event.vm, "its process ended");
     case SensorEvent::Kind::kRenamed: {
-      auto kind = read_thread_kind(proc_, event.tgid, event.tid);
-      if (kind) bpf_->slots().set_class(event.tid, kind->thread_class);
-      return;
+      const ThreadClass found = class_by_name(proc_, event.tgid, event.tid);
+      return bpf_->slots().set_class(event.tid, found);
     }
     case SensorEvent::Kind::kMoved:
       if (std::find(moved_.begin(), moved_.end(), event.vm) == moved_.end()) {

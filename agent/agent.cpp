@@ -84,6 +84,7 @@ class Agent::Loop {
   Result<> connect_files(const Vm& vm);
   void set_edges(const Vm& vm);
   void remove(VmId vm, const char* why);
+  bool is_attached(const VmIdentity& identity) const;
   void add_found(const std::vector<VmIdentity>& found);
   Vm* vm_of(VmId id);
 
@@ -244,13 +245,18 @@ void Agent::Loop::find_vms() {
   add_found(finder_->scan(known));
 }
 
+// By process: a VM that was started anew has its UUID, but is to be attached
+// even before the end of its former self has been noticed.
+bool Agent::Loop::is_attached(const VmIdentity& identity) const {
+  return std::any_of(vms_.begin(), vms_.end(), [&](const Vm& vm) {
+    return vm.identity.pid == identity.pid &&
+           vm.identity.start_ticks == identity.start_ticks;
+  });
+}
+
 void Agent::Loop::add_found(const std::vector<VmIdentity>& found) {
   for (const VmIdentity& identity : found) {
-    const bool is_known =
-        std::any_of(vms_.begin(), vms_.end(), [&](const Vm& vm) {
-          return is_same_vm(vm.identity, identity);
-        });
-    if (is_known) continue;
+    if (is_attached(identity)) continue;
     auto added = add(identity);
     if (!added) {
       log_warning("attach pid={} what=\"{}\" next=\"it is not observed\"",
@@ -372,11 +378,9 @@ void Agent::Loop::remove(VmId id, const char* why) {
 Result<VmId> Agent::Loop::attach(const AttachRequest& request) {
   auto identity = identify(proc_, cgroups(), request.pid);
   if (!identity) return pass(identity, "attach");
-  for (const Vm& vm : vms_) {
-    if (!is_same_vm(vm.identity, *identity)) continue;
-    return fail(EEXIST, "attach: pid " + std::to_string(request.pid) +
-                            " is attached already, as VM " +
-                            std::to_string(static_cast<std::uint32_t>(vm.id)));
+  if (is_attached(*identity)) {
+    return fail(0, "attach: pid " + std::to_string(request.pid) +
+                       " is attached already: see `outrider vm list`");
   }
   if (!request.cgroup.empty()) {
     if (!cgroups_) return fail(0, "attach: this host has no cgroup v2 tree");

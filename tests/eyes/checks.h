@@ -21,7 +21,14 @@ void check_together(pid_t pid, double seconds, double want_cpus);
 /// `max` into `cpu_max`) what the workload does, within three periods.
 void check_capped(pid_t pid, const std::string& cpu_max, double want_cpus);
 
-/// Acceptance 3: `vms` minivms of `minivm` come and go; nothing stays behind.
-void check_churn(const std::string& minivm, int vms);
+/// Acceptance 3: `vms` minivms of `minivm` come and go, and what process
+/// `others` (0: none) starts meanwhile; nothing stays behind.
+void check_churn(const std::string& minivm, int vms, pid_t others);
+
+/// Discovery: a VM that comes or goes is noticed within 100 ms.
+void check_discovery(const std::string& minivm, int times);
+
+/// Every program that this host wants loads on this kernel.
+void check_programs();
 
 }  // namespace outrider::check

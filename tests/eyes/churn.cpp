@@ -24,14 +24,6 @@ long descriptors() {
   return count;
 }
 
-void turn_for(Agent& agent, Duration time) {
-  const Instant end = monotonic_now() + time;
-  while (monotonic_now() < end) {
-    auto turned = agent.events().turn(std::chrono::milliseconds{20});
-    if (!turned) give_up(turned.error().what);
-  }
-}
-
 pid_t start(const std::string& minivm, int vms) {
   const pid_t pid = fork();
   if (pid != 0) return pid;
@@ -44,16 +36,11 @@ pid_t start(const std::string& minivm, int vms) {
 
 }  // namespace
 
-void check_churn(const std::string& minivm, int vms) {
-  Config config;
-  config.loop_priority = 0;  // this program also waits for others
-  config.log_level = LogLevel::kWarning;
-  start_log(config.log_level);
-  auto agent = Agent::make(config);
-  if (!agent) give_up(agent.error().what);
-  turn_for(**agent, std::chrono::seconds{1});
-  const std::size_t vms_before = (*agent)->vms().size();
-  const AgentStatus before = (*agent)->status();
+void check_churn(const std::string& minivm, int vms, pid_t others) {
+  const std::unique_ptr<Agent> agent = start_agent();
+  turn_for(*agent, std::chrono::seconds{1});
+  const std::size_t vms_before = agent->vms().size();
+  const AgentStatus before = agent->status();
   const long descriptors_before = descriptors();
 
   const pid_t child = start(minivm, vms);
@@ -61,14 +48,18 @@ void check_churn(const std::string& minivm, int vms) {
   std::size_t at_once = 0;
   int status = 0;
   while (waitpid(child, &status, WNOHANG) == 0) {
-    turn_for(**agent, std::chrono::milliseconds{20});
-    at_once = std::max(at_once, (*agent)->vms().size());
-    if ((*agent)->vms().empty()) continue;
+    turn_for(*agent, std::chrono::milliseconds{20});
+    at_once = std::max(at_once, agent->vms().size());
+    if (agent->vms().empty()) continue;
     last_seen = std::max(last_seen, static_cast<std::uint32_t>(
-                                        (*agent)->vms().back().id));
+                                        agent->vms().back().id));
   }
-  turn_for(**agent, std::chrono::seconds{2});
-  const AgentStatus after = (*agent)->status();
+  // Until whoever else starts and stops guests is done, and a while more.
+  while (others > 0 && kill(others, 0) == 0) {
+    turn_for(*agent, std::chrono::milliseconds{100});
+  }
+  turn_for(*agent, std::chrono::seconds{2});
+  const AgentStatus after = agent->status();
   report("churn.minivm_exit_status", status, "0", status == 0);
   report("churn.vms_attached", last_seen, fmt::format(">= {}", vms * 99 / 100),
          last_seen >= static_cast<std::uint32_t>(vms * 99 / 100));
@@ -76,7 +67,7 @@ void check_churn(const std::string& minivm, int vms) {
   const auto left = [](std::size_t now, std::size_t then) {
     return static_cast<double>(now) - static_cast<double>(then);
   };
-  const double vms_left = left((*agent)->vms().size(), vms_before);
+  const double vms_left = left(agent->vms().size(), vms_before);
   const double slots_left = left(after.thread_slots, before.thread_slots);
   const double entries_left = left(after.table_entries, before.table_entries);
   const auto fds_left = static_cast<double>(descriptors() - descriptors_before);

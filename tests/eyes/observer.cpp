@@ -46,6 +46,24 @@ void give_up(const std::string& what) {
   exit(2);
 }
 
+std::unique_ptr<Agent> start_agent() {
+  Config config;
+  config.loop_priority = 0;  // this program also waits for others
+  config.log_level = LogLevel::kWarning;
+  start_log(config.log_level);
+  auto agent = Agent::make(config);
+  if (!agent) give_up(agent.error().what);
+  return std::move(*agent);
+}
+
+void turn_for(Agent& agent, Duration time) {
+  const Instant end = monotonic_now() + time;
+  while (monotonic_now() < end) {
+    auto turned = agent.events().turn(std::chrono::milliseconds{5});
+    if (!turned) give_up(turned.error().what);
+  }
+}
+
 Observer::Observer(std::span<const pid_t> pids) {
   auto sensor = BpfSensor::make(SensorOptions{});
   if (!sensor) give_up(sensor.error().what);

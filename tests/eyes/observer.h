@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "agent/agent.h"
 #include "agent/bpf_sensor.h"
 #include "agent/core/demand.h"
 #include "agent/core/sample.h"
@@ -29,6 +30,10 @@ class Observer {
  private:
   std::unique_ptr<BpfSensor> sensor_;
 };
+
+/// The whole agent, in this process.
+std::unique_ptr<Agent> start_agent();
+void turn_for(Agent& agent, Duration time);
 
 [[noreturn]] void give_up(const std::string& what);
 

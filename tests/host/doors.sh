@@ -1,0 +1,99 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# The commands that README shows, and what they say to bad input, with a daemon
+# and a small VM on this machine.
+set -euo pipefail
+bin=$(realpath "${OUTRIDER_BUILD:-build/release}/bin")
+scratch=$(mktemp -d)
+pids=()
+cleanup() {
+  kill "${pids[@]}" 2>/dev/null || true
+  wait
+  rm -rf "$scratch"
+}
+trap cleanup EXIT
+printf 'control: {socket: %s/control.sock, mode: "0666"}\n' "$scratch" \
+  >"$scratch/outrider.yaml"
+outrider() { "$bin/outrider" --socket "$scratch/control.sock" "$@"; }
+wrong=0
+# gives CODE WORDS COMMAND...: exits so and says so.
+gives() {
+  local code=$1 words=$2 got=0 said
+  shift 2
+  said=$("$@" 2>&1) || got=$?
+  if [[ $got -ne $code || $said != *"$words"* ]]; then
+    echo "WRONG: $* gave $got (not $code), or did not say '$words':"
+    echo "$said" | head -5
+    wrong=1
+  fi
+}
+
+gives 1 'not running' outrider status
+[[ -w /dev/kvm ]] || { echo "no /dev/kvm to make a VM with"; exit 77; }
+: >"$scratch/ready"
+"$bin/minivm" --mode tick:100 --forever >"$scratch/ready" & pids+=($!)
+"$bin/outriderd" --config "$scratch/outrider.yaml" 2>"$scratch/log" & pids+=($!)
+for _ in {1..100}; do
+  [[ -S $scratch/control.sock && -s $scratch/ready ]] && break
+  sleep 0.1
+done
+vm=$(awk '{print $2}' "$scratch/ready")
+sleep 60 & pids+=($!)
+other=$!
+sleep 1.5
+
+degraded=0
+[[ $(stat -fc %T /sys/fs/cgroup) == cgroup2fs ]] || degraded=3
+gives "$degraded" 'observe' outrider status
+gives 0 "pid-$vm" outrider vm list
+gives 0 '"schema":1' outrider vm list --json
+gives 0 "$vm" outrider vm show "pid-$vm"
+gives 1 'no VM' outrider vm show nobody
+gives 1 'not a KVM process' outrider vm attach --pid "$other"
+gives 1 'no such process' outrider vm attach --pid 4194300
+gives 1 'attached already' outrider vm attach --pid "$vm"
+gives 0 'pid-' outrider vm detach "pid-$vm"
+gives 0 'web' outrider vm attach --pid "$vm" --name web
+gives 0 'web' outrider top --batch --interval 0.5 --count 2
+gives 0 'demand_mcpu' outrider top --batch --csv --interval 0.5 --count 2
+gives 2 '' outrider top --sort nothing
+gives 0 '' outrider record "$scratch/a.rec" --seconds 2 --period-ms 20
+gives 0 'web' outrider record --replay "$scratch/a.rec"
+size=$(stat -c %s "$scratch/a.rec")
+head -c $((size - 7)) "$scratch/a.rec" >"$scratch/torn.rec"
+gives 1 'byte' outrider record --replay "$scratch/torn.rec"
+gives 1 '' outrider record --replay "$bin/outrider"
+printf 'tick_period_ms: 1\n' >"$scratch/bad.yaml"
+gives 2 'bad.yaml:1' "$bin/outriderd" --config "$scratch/bad.yaml"
+printf 'no_such_key: 1\n' >"$scratch/bad.yaml"
+gives 2 'no_such_key' "$bin/outriderd" --check-config --config "$scratch/bad.yaml"
+gives 0 'tick_period_ms' "$bin/outriderd" --check-config
+gives 1 'answers at' "$bin/outriderd" --config "$scratch/outrider.yaml"
+
+python3 - "$scratch/control.sock" <<'PYTHON' || wrong=1
+import json, socket, sys
+def ask(data):
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(5)
+    client.connect(sys.argv[1])
+    try:
+        client.sendall(data)
+    except OSError:
+        pass
+    said = b""
+    try:
+        while chunk := client.recv(65536):
+            said += chunk
+            if said.endswith(b"\n") and data.startswith(b'{"verb"'):
+                break
+    except (socket.timeout, ConnectionResetError):
+        pass
+    return said
+for bad in (b"no json\n", b"[" * 60000 + b"\n", b'{"a":1,"a":2}\n',
+            b"x" * 200000):
+    reply = json.loads(ask(bad).split(b"\n")[0])
+    assert reply["ok"] is False and reply["error"], bad[:20]
+assert json.loads(ask(b'{"verb":"status"}\n'))["ok"] is True
+print("malformed and oversized messages get an error; the daemon is unmoved")
+PYTHON
+exit "$wrong"

@@ -266,7 +266,10 @@ Result<std::unique_ptr<BpfSensor>> BpfSensor::make(
     }
     const ProgramRow* row = failed_program(load_log());
     if (row == nullptr || row->need == Need::kAlways) {
-      return fail(-error, "load BPF programs: " + reason_of(load_log()));
+      const std::string reason = error == -EPERM
+                                     ? "needs CAP_BPF and CAP_PERFMON"
+                                     : reason_of(load_log());
+      return fail(-error, "load BPF programs: " + reason);
     }
     refused.push_back(row);
     // Without the vendor's reason, classes come from the other tracepoints.

@@ -206,7 +206,7 @@ class Groups {
 
 std::vector<Figure> measure_sense(int rounds) {
   fprintf(stderr, "probe: sensing %d VMs ...\n", kVms);
-  pin_to(1);
+  pin_to(static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) - 1);
   Memory* memory = map_memory();
   Slots slots(eyes_of(*memory));
   fill(slots, *memory);

@@ -38,8 +38,8 @@ constexpr std::uint32_t kScanPeriod = 10;  // slow ticks
 
 // By its name alone: which threads are vCPUs, KVM says itself.
 ThreadClass class_by_name(const ProcRoot& proc, pid_t pid, pid_t tid) {
-  auto comm = read_text_at(proc.fd(),
-                           fmt::format("{}/task/{}/comm", pid, tid), 64);
+  auto comm =
+      read_text_at(proc.fd(), fmt::format("{}/task/{}/comm", pid, tid), 64);
   if (!comm) return ThreadClass::kEmulator;  // it has ended
   while (!comm->empty() && comm->back() == '\n') comm->pop_back();
   return classify_thread(*comm, "").thread_class;
@@ -124,17 +124,17 @@ void Agent::Loop::open_cgroups() {
   auto mounts = read_cgroup_mounts(proc_);
   if (tree && !cgroups_) cgroups_.emplace(std::move(*tree));
   if (!mounts || mounts->mode != CgroupMode::kUnified) {
-    degraded_.push_back({"cgroup v2 alone",
-                         "no throttled time, and VMs can only be observed"});
+    degraded_.push_back(
+        {"cgroup v2 alone", "no throttled time, and VMs can only be observed"});
   }
 }
 
 Result<> Agent::Loop::open_bpf() {
-  auto sensor = BpfSensor::make(SensorOptions{
-      .blame = config_.sense.blame,
-      .blame_sample = config_.sense.blame_sample,
-      .guest_time = config_.sense.guest_time,
-      .edges = config_.sense.edges});
+  auto sensor =
+      BpfSensor::make(SensorOptions{.blame = config_.sense.blame,
+                                    .blame_sample = config_.sense.blame_sample,
+                                    .guest_time = config_.sense.guest_time,
+                                    .edges = config_.sense.edges});
   if (!sensor) return pass(sensor, "eyes");
   bpf_ = std::move(*sensor);
   for (const MissingProgram& missing : bpf_->missing()) {
@@ -157,7 +157,8 @@ Result<> Agent::Loop::open_sensor() {
   if (config_.sense.sensor != SensorChoice::kFiles) {
     auto opened = open_bpf();
     if (opened) return {};
-    if (config_.sense.sensor == SensorChoice::kBpf) return pass(opened, "sense");
+    if (config_.sense.sensor == SensorChoice::kBpf)
+      return pass(opened, "sense");
     degraded_.push_back(
         {opened.error().what,
          "files at 10 Hz: no busy periods, no exits, no edges, no blame"});
@@ -270,8 +271,7 @@ Result<> Agent::Loop::connect_bpf(const Vm& vm) {
   auto opened = slots.open(vm.id, vm.identity.pid);
   if (!opened) return pass(opened, "attach");
   // With its first thread in the index, BPF adopts what is born from here on.
-  bool has_room =
-      slots.adopt(vm.id, vm.identity.pid, ThreadClass::kEmulator);
+  bool has_room = slots.adopt(vm.id, vm.identity.pid, ThreadClass::kEmulator);
   auto tasks = list_tasks(proc_, vm.identity.pid);
   if (!tasks || !has_room) {
     slots.close(vm.id);
@@ -287,9 +287,10 @@ Result<> Agent::Loop::connect_bpf(const Vm& vm) {
     has_room = slots.adopt(vm.id, vhost.tid, ThreadClass::kVhost) && has_room;
   }
   if (!has_room) {
-    log_warning("attach vm={} what=\"all thread slots are taken\" "
-                "next=\"some of its threads are not seen\"",
-                one_word(vm.identity.name));
+    log_warning(
+        "attach vm={} what=\"all thread slots are taken\" "
+        "next=\"some of its threads are not seen\"",
+        one_word(vm.identity.name));
   }
   set_edges(vm);
   return {};
@@ -311,9 +312,9 @@ Result<> Agent::Loop::connect_files(const Vm& vm) {
   auto attached = files_->attach(vm);
   if (!attached) return pass(attached, "attach");
   const VmId id = vm.id;
-  auto watched = events_.watch(process->fd(), EPOLLIN, [this, id](std::uint32_t) {
-    remove(id, "its process ended");
-  });
+  auto watched = events_.watch(
+      process->fd(), EPOLLIN,
+      [this, id](std::uint32_t) { remove(id, "its process ended"); });
   if (!watched) {
     (void)files_->detach(id);  // it was attached a line ago
     return pass(watched, "attach");

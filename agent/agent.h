@@ -36,7 +36,7 @@ struct AgentStatus {
   std::uint64_t ticks = 0;
   std::uint64_t ticks_skipped = 0;
   std::uint64_t edges = 0;
-  std::uint64_t lost = 0;  // threads, VMs and events that did not fit
+  std::uint64_t lost = 0;         // threads, VMs and events that did not fit
   std::size_t thread_slots = 0;   // in use, of the eyes' memory
   std::size_t table_entries = 0;  // in use, of the programs' own tables
   Duration own_cpu{};             // the loop thread's run time

@@ -31,7 +31,14 @@ struct FreeRing {
   void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
 };
 
-enum class Need : std::uint8_t { kAlways, kOptional, kKvm, kAmd, kIntel, kPlain };
+enum class Need : std::uint8_t {
+  kAlways,
+  kOptional,
+  kKvm,
+  kAmd,
+  kIntel,
+  kPlain
+};
 
 struct ProgramRow {
   const char* name;
@@ -173,22 +180,19 @@ SharedMemory::Layout layout_of(vcpu_bpf& skeleton) {
 
 Eyes eyes_of(vcpu_bpf& skeleton, SharedMemory& memory) {
   auto& shared = *skeleton.bss;
-  return Eyes{.threads = shared.threads,
-              .vcpus = shared.vcpus,
-              .vms = shared.vms,
-              .free_slots = shared.free_slots,
-              .free_head = &shared.free_head,
-              .free_tail = &shared.free_tail,
-              .serial_last = &shared.serial_last,
-              .generation = &shared.generation,
-              .clock_pair = &shared.clock_pair,
-              .lost = &shared.lost,
-              .index = [&memory](pid_t tid) -> __u16& {
-                return memory.index(tid);
-              },
-              .reach = [&memory](std::uint32_t slot) {
-                return memory.reach(slot);
-              }};
+  return Eyes{
+      .threads = shared.threads,
+      .vcpus = shared.vcpus,
+      .vms = shared.vms,
+      .free_slots = shared.free_slots,
+      .free_head = &shared.free_head,
+      .free_tail = &shared.free_tail,
+      .serial_last = &shared.serial_last,
+      .generation = &shared.generation,
+      .clock_pair = &shared.clock_pair,
+      .lost = &shared.lost,
+      .index = [&memory](pid_t tid) -> __u16& { return memory.index(tid); },
+      .reach = [&memory](std::uint32_t slot) { return memory.reach(slot); }};
 }
 
 }  // namespace
@@ -212,13 +216,13 @@ int BpfSensor::Programs::on_event(void* self, void* data, std::size_t size) {
   if (size < sizeof(event)) return 0;
   std::memcpy(&event, data, sizeof(event));
   if (event.kind > EYES_EVENT_WAIT_EDGE) return 0;
-  (*programs.handle)(SensorEvent{
-      .kind = static_cast<SensorEvent::Kind>(event.kind),
-      .vm = programs.slots->vm_of_slot(event.vm),
-      .tid = static_cast<pid_t>(event.tid),
-      .tgid = static_cast<pid_t>(event.tgid),
-      .at = Instant{std::chrono::nanoseconds{event.monotonic_ns}},
-      .value = std::chrono::nanoseconds{event.value_ns}});
+  (*programs.handle)(
+      SensorEvent{.kind = static_cast<SensorEvent::Kind>(event.kind),
+                  .vm = programs.slots->vm_of_slot(event.vm),
+                  .tid = static_cast<pid_t>(event.tid),
+                  .tgid = static_cast<pid_t>(event.tgid),
+                  .at = Instant{std::chrono::nanoseconds{event.monotonic_ns}},
+                  .value = std::chrono::nanoseconds{event.value_ns}});
   return 0;
 }
 
@@ -241,8 +245,8 @@ Result<std::unique_ptr<BpfSensor>> BpfSensor::make(
     Skeleton skeleton = open_skeleton(options);
     if (!skeleton) return fail(errno, "open BPF programs: " + load_log());
     for (const ProgramRow& row : kPrograms) {
-      const bool is_refused = std::find(refused.begin(), refused.end(), &row) !=
-                              refused.end();
+      const bool is_refused =
+          std::find(refused.begin(), refused.end(), &row) != refused.end();
       bpf_program__set_autoload(
           bpf_object__find_program_by_name(skeleton->obj, row.name),
           is_wanted(row.need, vendor) && !is_refused);

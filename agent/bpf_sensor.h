@@ -97,7 +97,7 @@ class BpfSensor : public Sensor {
 /// One BPF program and whether this kernel takes it; for `outrider doctor`.
 struct ProgramVerdict {
   std::string name;
-  std::string cost;   // what is not seen without it
+  std::string cost;  // what is not seen without it
   bool loads = false;
   bool wanted = true;  // false: another program is used in its place here
   std::string why;     // the kernel's words when it does not load

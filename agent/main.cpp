@@ -64,7 +64,8 @@ int run(const Arguments& arguments) {
 int main(int count, char** words) {
   CLI::App app{
       "outriderd watches what each VM of this host demands.\n"
-      "It writes to no knob of any VM (mode: observe). Ask it with `outrider`.\n"
+      "It writes to no knob of any VM (mode: observe). Ask it with "
+      "`outrider`.\n"
       "\n"
       "Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_SYS_NICE;\n"
       "what it has to do without, it says at its start and in `outrider "

@@ -46,10 +46,9 @@ bool SharedMemory::map_at(void* address, std::size_t bytes) {
 bool SharedMemory::reach(std::uint32_t slot) {
   while (slot >= reached_) {
     if (reached_ == EYES_THREADS_MAX) return false;
-    const bool mapped = map_at(layout_.threads + reached_,
-                               kStep * sizeof(eyes_thread)) &&
-                        map_at(layout_.vcpus + reached_,
-                               kStep * sizeof(eyes_vcpu));
+    const bool mapped =
+        map_at(layout_.threads + reached_, kStep * sizeof(eyes_thread)) &&
+        map_at(layout_.vcpus + reached_, kStep * sizeof(eyes_vcpu));
     if (!mapped) return false;
     reached_ += kStep;
   }
@@ -59,8 +58,8 @@ bool SharedMemory::reach(std::uint32_t slot) {
 __u16& SharedMemory::index(pid_t tid) {
   constexpr std::size_t kPerPage = kPage / sizeof(__u16);
   const std::size_t entry = static_cast<std::size_t>(tid) % EYES_PIDS_MAX;
-  char* page = reinterpret_cast<char*>(layout_.index + entry / kPerPage *
-                                                           kPerPage);
+  char* page =
+      reinterpret_cast<char*>(layout_.index + entry / kPerPage * kPerPage);
   if (page != page_) {
     if (page_ != nullptr) let_go(page_, kPage);
     page_ = map_at(page, kPage) ? page : nullptr;

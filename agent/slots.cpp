@@ -2,13 +2,15 @@
 #include "agent/slots.h"
 
 #include <algorithm>
-#include <atomic>
+#include <array>
 #include <bit>
 #include <cassert>
 #include <cstddef>
 #include <cstring>
-#include <numeric>
+#include <string>
 #include <tuple>
+#include <type_traits>
+#include <utility>
 
 namespace outrider {
 namespace {
@@ -51,9 +53,8 @@ bool read_quietly(const Record& source, Record& out) {
   for (int i = 0; i < kReadTriesMax; ++i) {
     const std::uint32_t before = load(source.seq);
     for (std::size_t w = 0; w < kWords; ++w) {
-      copy[w] = __atomic_load_n(&words[w], __ATOMIC_RELAXED);
+      copy[w] = load(words[w]);
     }
-    std::atomic_thread_fence(std::memory_order_acquire);
     const std::uint32_t after = __atomic_load_n(&source.seq, __ATOMIC_RELAXED);
     if (before == after && (before & 1) == 0) {
       out = std::bit_cast<Record>(copy);
@@ -72,7 +73,8 @@ std::uint64_t since(std::uint64_t now, std::uint64_t then) {
 void copy_vcpu(const eyes_vcpu& record, VcpuSample& out) {
   static_assert(offsetof(eyes_vcpu, halt_poll_ns) ==
                 offsetof(VcpuSample, halt_poll_ns));
-  static_assert(offsetof(eyes_vcpu, guest_ns) == offsetof(VcpuSample, guest_ns));
+  static_assert(offsetof(eyes_vcpu, guest_ns) ==
+                offsetof(VcpuSample, guest_ns));
   static_assert(std::is_trivially_copyable_v<VcpuSample>);
   std::memcpy(static_cast<void*>(&out), &record, sizeof(out));
 }
@@ -104,33 +106,15 @@ inline bool refresh(const eyes_thread& record, std::uint32_t& seen_seq,
   return true;
 }
 
+// The sum has the instant taken off at which all became runnable until one no
+// longer is, which makes it negative: it says itself whether they are.
 inline void refresh_vm(const eyes_vm& record, std::uint64_t now_rq,
                        VmSample& row) {
-  std::uint64_t all = load(record.all_runnable_ns);
-  const std::uint32_t vcpus = load(record.vcpus);
-  if (vcpus > 0 && load(record.runnable) == vcpus) all += now_rq;
-  // Count and sum are not read as one: what is no time yet is not one.
-  if (all >= row.all_runnable_ns && all <= now_rq) row.all_runnable_ns = all;
-}
-
-// Carries over what was given out of a thread, found by its id.
-void keep_figures(const std::vector<ThreadSample>& old,
-                  std::vector<ThreadSample>& rows) {
-  std::vector<const ThreadSample*> by_id;
-  for (const ThreadSample& row : old) by_id.push_back(&row);
-  const auto before = [](const ThreadSample* a, ThreadId id) {
-    return a->id < id;
-  };
-  std::sort(by_id.begin(), by_id.end(),
-            [](const ThreadSample* a, const ThreadSample* b) {
-              return a->id < b->id;
-            });
-  for (ThreadSample& row : rows) {
-    const auto it = std::lower_bound(by_id.begin(), by_id.end(), row.id, before);
-    if (it == by_id.end() || (*it)->id != row.id) continue;
-    row.run_ns = (*it)->run_ns;
-    row.wait_ns = (*it)->wait_ns;
-  }
+  const std::uint64_t sum = load(record.all_runnable_ns);
+  const bool open = static_cast<std::int64_t>(sum) < 0;
+  const auto all = static_cast<std::int64_t>(open ? sum + now_rq : sum);
+  row.all_runnable_ns = static_cast<std::uint64_t>(
+      std::max(all, static_cast<std::int64_t>(row.all_runnable_ns)));
 }
 
 ThreadClass class_of(std::uint8_t eyes_class) {
@@ -141,8 +125,8 @@ ThreadClass class_of(std::uint8_t eyes_class) {
 }  // namespace
 
 Slots::Slots(Eyes eyes) : eyes_(eyes) {
-  for (std::uint32_t slot = EYES_THREADS_MAX - 1; slot > 0; --slot) {
-    spare_.push_back(slot);
+  for (std::uint32_t slot = 1; slot < EYES_THREADS_MAX; ++slot) {
+    spare_.push(slot);
   }
   for (std::uint32_t slot = EYES_VMS_MAX - 1; slot > EYES_VM_AGENT; --slot) {
     spare_vms_.push_back(slot);
@@ -151,7 +135,7 @@ Slots::Slots(Eyes eyes) : eyes_(eyes) {
   refill_queue();
 }
 
-// BPF takes from the head, both sides by compare and swap; only we add.
+// BPF takes from the head; only we add.
 void Slots::refill_queue() {
   std::uint32_t tail = *eyes_.free_tail;
   while (tail - load(*eyes_.free_head) < kQueuedMax) {
@@ -164,53 +148,53 @@ void Slots::refill_queue() {
 
 std::uint32_t Slots::take_slot() {
   if (spare_.empty()) return 0;
-  const std::uint32_t slot = spare_.back();
+  const std::uint32_t slot = spare_.top();
   if (slot > slots_used_max_) {
     if (!eyes_.reach(slot)) return 0;
     slots_used_max_ = slot;
   }
-  spare_.pop_back();
+  spare_.pop();
   return slot;
 }
 
+// Events of the thread find no slot any more.
+void Slots::forget(std::uint32_t slot) {
+  __u16& index = eyes_.index(static_cast<pid_t>(eyes_.threads[slot].tid));
+  if (load(index) == slot) store(index, __u16{0});
+}
+
 void Slots::release(std::uint32_t slot) {
+  forget(slot);
   std::memset(&eyes_.threads[slot], 0, sizeof(eyes_thread));
   std::memset(&eyes_.vcpus[slot], 0, sizeof(eyes_vcpu));
-  spare_.insert(std::upper_bound(spare_.begin(), spare_.end(), slot,
-                                 std::greater<>()),
-                slot);
+  spare_.push(slot);
 }
 
 Result<> Slots::open(VmId vm, pid_t tgid) {
   if (spare_vms_.empty()) {
-    return fail(0, "all " + std::to_string(EYES_VMS_MAX - 2) +
-                       " VM slots are taken");
+    return fail(
+        0, "all " + std::to_string(EYES_VMS_MAX - 2) + " VM slots are taken");
   }
   const std::uint32_t slot = spare_vms_.back();
   spare_vms_.pop_back();
   std::memset(&eyes_.vms[slot], 0, sizeof(eyes_vm));
   eyes_.vms[slot].tgid = static_cast<__u32>(tgid);
-  vm_slots_[static_cast<std::uint32_t>(vm)] = VmSlot{slot, tgid};
+  vm_slots_[vm] = VmSlot{slot, tgid};
   vm_of_slot_[slot] = vm;
   stale_ = true;
   return {};
 }
 
 void Slots::close(VmId vm) {
-  const auto it = vm_slots_.find(static_cast<std::uint32_t>(vm));
+  const auto it = vm_slots_.find(vm);
   if (it == vm_slots_.end()) return;
-  rebuild();  // threads that BPF adopted since the last read
-  for (std::size_t i = 0; i < sources_.size(); ++i) {
-    if (sample_.threads[i].vm != vm) continue;
-    const std::uint32_t slot = sources_[i].slot;
-    eyes_thread& thread = eyes_.threads[slot];
-    __u16& index = eyes_.index(static_cast<pid_t>(thread.tid));
-    if (load(index) == slot) store(index, __u16{0});
-    store(thread.state, __u8{EYES_DEAD});
-    retired_.push_back(slot);
+  const std::uint32_t vm_slot = it->second.slot;
+  // All that there are: BPF may have adopted some since the last read.
+  for (std::uint32_t slot = 1; slot <= slots_used_max_; ++slot) {
+    if (load(eyes_.threads[slot].vm) == vm_slot) forget(slot);
   }
-  retired_vms_.push_back(it->second.slot);
-  vm_of_slot_[it->second.slot] = kNoVm;
+  closed_vms_.push_back(vm_slot);
+  vm_of_slot_[vm_slot] = kNoVm;
   vm_slots_.erase(it);
   stale_ = true;
 }
@@ -218,25 +202,31 @@ void Slots::close(VmId vm) {
 bool Slots::adopt(VmId vm, pid_t tid, ThreadClass thread_class) {
   __u16& index = eyes_.index(tid);
   if (load(index) != 0) return true;
+  const std::uint32_t vm_slot = slot_of_vm(vm);
+  if (vm_slot == 0) return false;
   const std::uint32_t slot = take_slot();
   if (slot == 0) return false;
+  // A vCPU by its name is a guess: the first entry into the guest makes it one.
+  const bool is_guess = thread_class == ThreadClass::kVcpu;
   eyes_thread& thread = eyes_.threads[slot];
   thread = eyes_thread{};
-  thread.vm = static_cast<__u16>(slot_of_vm(vm));
-  thread.class_ = static_cast<__u8>(thread_class);
+  thread.vm = static_cast<__u16>(vm_slot);
+  thread.class_ =
+      is_guess ? __u8{EYES_EMULATOR} : static_cast<__u8>(thread_class);
   thread.tid = static_cast<__u32>(tid);
   eyes_.vcpus[slot] = eyes_vcpu{};
   eyes_.vcpus[slot].serial =
       __atomic_add_fetch(eyes_.serial_last, 1, __ATOMIC_RELAXED);
-  __atomic_add_fetch(&eyes_.vms[thread.vm].threads, 1, __ATOMIC_RELAXED);
-  if (thread_class == ThreadClass::kVcpu) {
-    // A guess by name: the first entry into the guest makes it one.
-    thread.class_ = EYES_EMULATOR;
-  }
+  __atomic_add_fetch(&eyes_.vms[vm_slot].threads, 1, __ATOMIC_RELAXED);
   __u16 none = 0;
-  __atomic_compare_exchange_n(&index, &none, static_cast<__u16>(slot), false,
-                              __ATOMIC_RELEASE, __ATOMIC_RELAXED);
-  stale_ = true;
+  if (__atomic_compare_exchange_n(&index, &none, static_cast<__u16>(slot),
+                                  false, __ATOMIC_RELEASE, __ATOMIC_RELAXED)) {
+    claims_.push_back(Claim{.slot = slot});
+    stale_ = true;
+  } else {  // BPF was quicker
+    uncount(slot);
+    release(slot);
+  }
   return true;
 }
 
@@ -254,9 +244,13 @@ void Slots::adopt_agent(pid_t tid) {
 void Slots::set_class(pid_t tid, ThreadClass thread_class) {
   const std::uint32_t slot = load(eyes_.index(tid));
   if (slot == 0 || thread_class == ThreadClass::kVcpu) return;
-  eyes_thread& thread = eyes_.threads[slot];
-  if (thread.class_ == EYES_VCPU || thread.class_ == EYES_AGENT) return;
-  store(thread.class_, static_cast<__u8>(thread_class));
+  __u8& class_ = eyes_.threads[slot].class_;
+  __u8 known = load(class_);
+  if (known == EYES_VCPU || known == EYES_AGENT) return;
+  // It may be entering a guest right now: then that stands.
+  (void)__atomic_compare_exchange_n(&class_, &known,
+                                    static_cast<__u8>(thread_class), false,
+                                    __ATOMIC_RELEASE, __ATOMIC_RELAXED);
   stale_ = true;
 }
 
@@ -281,12 +275,12 @@ VmId Slots::vm_of_slot(std::uint32_t vm_slot) const {
 }
 
 std::uint32_t Slots::slot_of_vm(VmId vm) const {
-  const auto it = vm_slots_.find(static_cast<std::uint32_t>(vm));
+  const auto it = vm_slots_.find(vm);
   return it == vm_slots_.end() ? 0 : it->second.slot;
 }
 
 pid_t Slots::tgid_of(VmId vm) const {
-  const auto it = vm_slots_.find(static_cast<std::uint32_t>(vm));
+  const auto it = vm_slots_.find(vm);
   return it == vm_slots_.end() ? 0 : it->second.tgid;
 }
 
@@ -308,113 +302,126 @@ void Slots::drain_retired() {
   stale_ = true;
 }
 
-// A slot that the index does not lead to is one that lost a race for its tid,
-// or one whose thread is just exiting: only the former is so twice.
-bool Slots::is_stray(std::uint32_t slot, const eyes_thread& thread) {
-  if (load(thread.state) == EYES_DEAD) return false;
-  if (load(eyes_.index(static_cast<pid_t>(thread.tid))) == slot) return false;
-  const auto seen = std::find(doubtful_.begin(), doubtful_.end(), slot);
-  if (seen != doubtful_.end()) {
-    doubtful_.erase(seen);
-    return true;
-  }
-  doubtful_.push_back(slot);
-  stale_ = true;
-  return false;
+// The slot counts as no thread of its VM any more.
+void Slots::uncount(std::uint32_t slot) {
+  eyes_thread& thread = eyes_.threads[slot];
+  __atomic_sub_fetch(&eyes_.vms[thread.vm].threads, 1, __ATOMIC_RELAXED);
+  thread.vm = 0;
 }
 
+// BPF writes the index without comparing, so that a thread which both sides
+// gave a slot at once keeps BPF's, and nothing leads to ours. Nor does it to
+// that of a thread which is just exiting: only the former is so twice.
+void Slots::check_claims() {
+  std::vector<Claim> open;
+  for (Claim claim : claims_) {
+    const eyes_thread& thread = eyes_.threads[claim.slot];
+    if (vm_of_slot(thread.vm) == kNoVm) continue;
+    if (load(thread.state) == EYES_DEAD) continue;
+    const auto tid = static_cast<pid_t>(thread.tid);
+    ++claim.looks;
+    if (load(eyes_.index(tid)) != claim.slot) ++claim.doubts;
+    if (claim.doubts == 2) {
+      uncount(claim.slot);
+      retired_.push_back(claim.slot);
+    } else if (claim.looks < 2 + claim.doubts) {
+      open.push_back(claim);
+    }
+  }
+  claims_.swap(open);
+  if (!claims_.empty()) stale_ = true;
+}
+
+// The row of the slot's thread, with the figures that it had.
+ThreadSample Slots::row_of(std::uint32_t slot, const ThreadSample* old) const {
+  const eyes_thread& thread = eyes_.threads[slot];
+  const eyes_vcpu& vcpu = eyes_.vcpus[slot];
+  const ThreadId id{vcpu.serial};
+  ThreadSample row;
+  if (old != nullptr && old->id == id) row = *old;
+  row.id = id;
+  row.vm = vm_of_slot(thread.vm);
+  row.tid = thread.tid;
+  row.thread_class = class_of(load(thread.class_));
+  if (row.thread_class == ThreadClass::kVcpu) {
+    row.vcpu = static_cast<std::uint16_t>(vcpu.vcpu_id);
+  }
+  return row;
+}
+
+// Rows of all threads that there are now, sorted as Sample wants them.
 void Slots::collect() {
-  sources_.clear();
-  std::vector<ThreadSample> rows;
-  rows.reserve(sample_.threads.size() + 1);
-  for (std::uint32_t slot = 1; slot <= slots_used_max_; ++slot) {
-    const eyes_thread& thread = eyes_.threads[slot];
-    const std::uint32_t vm_slot = load(thread.vm);
-    if (vm_slot == 0 || slot == agent_slot_) continue;
-    if (std::find(retired_.begin(), retired_.end(), slot) != retired_.end()) {
-      continue;
-    }
-    const VmId vm = vm_of_slot(vm_slot);
-    if (vm == kNoVm || is_stray(slot, thread)) {
-      retired_.push_back(slot);
-      continue;
-    }
+  std::vector<const ThreadSample*> old(slots_used_max_ + 1);
+  for (std::size_t i = 0; i < sources_.size(); ++i) {
+    old[sources_[i].slot] = &sample_.threads[i];
+  }
+  struct Found {
     ThreadSample row;
-    row.id = ThreadId{eyes_.vcpus[slot].serial};
-    row.vm = vm;
-    row.tid = thread.tid;
-    row.thread_class = class_of(load(thread.class_));
-    if (row.thread_class == ThreadClass::kVcpu) {
-      row.vcpu = static_cast<std::uint16_t>(eyes_.vcpus[slot].vcpu_id);
-    }
-    rows.push_back(row);
-    sources_.push_back(Source{.slot = slot});
-  }
-  keep_figures(sample_.threads, rows);
-  sample_.threads.swap(rows);
-}
-
-// Sorts the rows as Sample wants them, and their sources with them.
-void Slots::order_rows() {
-  std::vector<std::uint32_t> order(sources_.size());
-  std::iota(order.begin(), order.end(), 0U);
-  const auto key = [this](std::uint32_t i) {
-    const ThreadSample& row = sample_.threads[i];
-    return std::tie(row.vm, row.thread_class, row.vcpu, row.id);
+    std::uint32_t slot;
   };
-  std::sort(order.begin(), order.end(), [&](std::uint32_t a, std::uint32_t b) {
-    return key(a) < key(b);
-  });
-  std::vector<ThreadSample> rows;
-  std::vector<Source> sources;
-  rows.reserve(order.size());
-  sources.reserve(order.size());
-  for (const std::uint32_t i : order) {
-    rows.push_back(sample_.threads[i]);
-    sources.push_back(sources_[i]);
+  std::vector<Found> found;
+  found.reserve(sources_.size() + 1);
+  for (std::uint32_t slot = 1; slot <= slots_used_max_; ++slot) {
+    const std::uint32_t vm_slot = load(eyes_.threads[slot].vm);
+    if (vm_slot == 0 || slot == agent_slot_) continue;
+    // BPF is still filling it; `generation` rises after that.
+    if (load(eyes_.vcpus[slot].serial) == 0) continue;
+    if (vm_of_slot(vm_slot) == kNoVm) {
+      retired_.push_back(slot);
+    } else {
+      found.push_back(Found{row_of(slot, old[slot]), slot});
+    }
   }
-  sample_.threads.swap(rows);
-  sources_.swap(sources);
+  const auto key = [](const Found& at) {
+    return std::tie(at.row.vm, at.row.thread_class, at.row.vcpu, at.row.id);
+  };
+  std::sort(found.begin(), found.end(),
+            [&](const Found& a, const Found& b) { return key(a) < key(b); });
+  sources_.clear();
+  sample_.threads.clear();
+  for (const Found& at : found) {
+    sources_.push_back(Source{.slot = at.slot});
+    sample_.threads.push_back(at.row);
+  }
 }
 
 void Slots::rebuild() {
   generation_seen_ = load(*eyes_.generation);
   stale_ = false;
+  check_claims();
   collect();
-  order_rows();
   index_vms();
+  // After their threads: by then no program looks at either.
+  retired_vms_.swap(closed_vms_);
 }
 
 void Slots::index_vms() {
   std::vector<VmSample> old;
   old.swap(sample_.vms);
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> order;  // id, slot
-  for (const auto& [id, slot] : vm_slots_) order.push_back({id, slot.slot});
-  std::sort(order.begin(), order.end());
   vm_rows_.clear();
+  sample_.vcpus.clear();
+  const std::vector<ThreadSample>& threads = sample_.threads;
   std::uint32_t next = 0;
-  std::uint32_t next_vcpu = 0;
-  for (const auto& [id, slot] : order) {
+  for (const auto& [id, slot] : vm_slots_) {
     VmSample row;
-    row.id = VmId{id};
+    row.id = id;
     const auto before =
-        std::lower_bound(old.begin(), old.end(), row.id,
+        std::lower_bound(old.begin(), old.end(), id,
                          [](const VmSample& a, VmId b) { return a.id < b; });
-    if (before != old.end() && before->id == row.id) row = *before;
+    if (before != old.end() && before->id == id) row = *before;
     row.first_thread = next;
-    row.first_vcpu = next_vcpu;
-    const std::vector<ThreadSample>& threads = sample_.threads;
-    for (; next < threads.size() && threads[next].vm == row.id; ++next) {
-      if (threads[next].thread_class == ThreadClass::kVcpu) ++next_vcpu;
+    row.first_vcpu = static_cast<std::uint32_t>(sample_.vcpus.size());
+    row.vcpu_count = 0;
+    for (; next < threads.size() && threads[next].vm == id; ++next) {
+      if (threads[next].thread_class != ThreadClass::kVcpu) continue;
+      copy_vcpu(eyes_.vcpus[sources_[next].slot], sample_.vcpus.emplace_back());
+      ++row.vcpu_count;
     }
     row.thread_count = next - row.first_thread;
-    row.vcpu_count = next_vcpu - row.first_vcpu;
     sample_.vms.push_back(row);
-    vm_rows_.push_back(slot);
+    vm_rows_.push_back(slot.slot);
   }
-  assert(next == sample_.threads.size());
-  // All sources are new, so every vCPU row is filled at the next read.
-  sample_.vcpus.assign(next_vcpu, VcpuSample{});
+  assert(next == threads.size());
 }
 
 std::uint64_t Slots::rq_time(Instant now) const {
@@ -433,7 +440,8 @@ inline bool Slots::refresh_threads(const VmSample& vm, std::uint64_t now_rq) {
   bool any = false;
   for (std::uint32_t i = 0; i < vm.thread_count; ++i) {
     const std::uint32_t slot = sources[i].slot;
-    if (!refresh(eyes_.threads[slot], sources[i].seq, now_rq, rows[i])) continue;
+    if (!refresh(eyes_.threads[slot], sources[i].seq, now_rq, rows[i]))
+      continue;
     any = true;
     // A VM's vCPUs are its first threads.
     if (i < vm.vcpu_count) copy_vcpu(eyes_.vcpus[slot], vcpus[i]);

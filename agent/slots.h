@@ -3,8 +3,11 @@
 
 #include <sys/types.h>
 
+#include <cstddef>
 #include <cstdint>
-#include <unordered_map>
+#include <functional>
+#include <map>
+#include <queue>
 #include <vector>
 
 #include "agent/base/result.h"
@@ -16,7 +19,7 @@ namespace outrider {
 
 /// When a VM's edges fire; zero switches one off.
 struct EdgeThresholds {
-  Duration quota_left{};       // remaining CPU quota at which to call
+  Duration quota_left{};      // remaining CPU quota at which to call
   Duration wait_in_window{};  // vCPU wait within 10 ms (EYES_WAIT_WINDOW_NS)
 };
 
@@ -35,7 +38,7 @@ class Slots {
   /// Lets go of the VM and its threads; their slots are free after two reads.
   void close(VmId vm);
   /// A thread of the VM, unless it has a slot already: BPF may have been
-  /// quicker. False if no slot is left.
+  /// quicker. False if no slot is left, or the VM is gone.
   bool adopt(VmId vm, pid_t tid, ThreadClass thread_class);
   /// Does nothing for a thread that is not ours, or is known to be a vCPU.
   void set_class(pid_t tid, ThreadClass thread_class);
@@ -68,29 +71,41 @@ class Slots {
     pid_t tgid = 0;
   };
 
+  // A slot that we gave a thread, until it is sure that BPF gave it none.
+  struct Claim {
+    std::uint32_t slot = 0;
+    std::uint32_t looks = 0;   // rebuilds since
+    std::uint32_t doubts = 0;  // at which the index did not lead to it
+  };
+
   std::uint32_t take_slot();
+  void forget(std::uint32_t slot);
   void release(std::uint32_t slot);
+  void uncount(std::uint32_t slot);
   void refill_queue();
   void drain_retired();
   void rebuild();
+  void check_claims();
+  ThreadSample row_of(std::uint32_t slot, const ThreadSample* old) const;
   void collect();
-  bool is_stray(std::uint32_t slot, const eyes_thread& thread);
-  void order_rows();
   void index_vms();
   bool refresh_threads(const VmSample& vm, std::uint64_t now_rq);
   std::uint64_t rq_time(Instant now) const;
 
   Eyes eyes_;
   Sample sample_;  // rows of threads keep their figures from read to read
-  std::vector<Source> sources_;          // beside sample_.threads
-  std::vector<std::uint32_t> vm_rows_;   // VM slots, beside sample_.vms
-  std::vector<std::uint32_t> spare_;    // lowest last
-  std::vector<std::uint32_t> retired_;  // final figures given out: free next
-  std::vector<std::uint32_t> doubtful_;  // not in the index at the last rebuild
+  std::vector<Source> sources_;         // beside sample_.threads
+  std::vector<std::uint32_t> vm_rows_;  // VM slots, beside sample_.vms
+  std::priority_queue<std::uint32_t, std::vector<std::uint32_t>,
+                      std::greater<>>
+      spare_;                           // lowest first
+  std::vector<std::uint32_t> retired_;  // in no row any more: free next
+  std::vector<Claim> claims_;
   std::vector<std::uint32_t> spare_vms_;
+  std::vector<std::uint32_t> closed_vms_;  // since the last rebuild
   std::vector<std::uint32_t> retired_vms_;
-  std::unordered_map<std::uint32_t, VmSlot> vm_slots_;  // by VmId
-  std::vector<VmId> vm_of_slot_;                        // 0 is no VM
+  std::map<VmId, VmSlot> vm_slots_;
+  std::vector<VmId> vm_of_slot_;  // 0 is no VM
   std::uint32_t agent_slot_ = 0;
   std::uint32_t slots_used_max_ = 0;  // no slot above it was ever in use
   std::uint32_t generation_seen_ = 0;

@@ -24,8 +24,8 @@ enum class VmOrigin : std::uint8_t {
 struct VmIdentity {
   pid_t pid = 0;
   std::uint64_t start_ticks = 0;  // /proc/PID/stat field 22
-  std::string name;  // -name guest=, the scope's name, or "pid-PID"
-  std::string uuid;  // empty when unknown
+  std::string name;             // -name guest=, the scope's name, or "pid-PID"
+  std::string uuid;             // empty when unknown
   std::string cgroup;           // path below the cgroup v2 mount, "/a/b"
   std::uint64_t cgroup_id = 0;  // inode number of the cgroup's directory
   VmOrigin origin = VmOrigin::kProcess;

@@ -94,9 +94,8 @@ void VmFinder::ignore(const VmIdentity& vm) {
 }
 
 void VmFinder::stop_ignoring(const VmIdentity& vm) {
-  std::erase_if(ignored_, [&](const VmIdentity& other) {
-    return is_same_vm(vm, other);
-  });
+  std::erase_if(ignored_,
+                [&](const VmIdentity& other) { return is_same_vm(vm, other); });
 }
 
 }  // namespace outrider

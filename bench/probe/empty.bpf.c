@@ -9,6 +9,12 @@ int empty_switch(void *ctx)
 	return 0;
 }
 
+SEC("tp_btf/sched_wakeup")
+int empty_wakeup(void *ctx)
+{
+	return 0;
+}
+
 SEC("tp_btf/kvm_entry")
 int empty_kvm_entry(void *ctx)
 {

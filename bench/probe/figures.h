@@ -14,9 +14,9 @@ struct Figure {
   double value = 0;
   double low = 0;  // quartiles of the pairs, for how noisy it was
   double high = 0;
-  double limit = 0;        // 0: reported only
-  bool at_least = false;   // the limit is the least it may be
-  std::string yardstick;   // what was measured beside it in the same run
+  double limit = 0;       // 0: reported only
+  bool at_least = false;  // the limit is the least it may be
+  std::string yardstick;  // what was measured beside it in the same run
 
   bool holds() const {
     if (limit == 0) return true;

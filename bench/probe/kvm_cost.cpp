@@ -79,18 +79,19 @@ std::vector<Figure> measure_kvm(const char* minivm, int quads) {
   const Fd stats = enable_run_stats();
   if (!programs.slots().open(kVm, guest.vm_pid())) return {};
   (void)programs.slots().adopt(kVm, guest.vm_pid(), ThreadClass::kEmulator);
-  programs.slots().set_edges(
-      kVm, {.quota_left = std::chrono::milliseconds{10},
-            .wait_in_window = std::chrono::seconds{1}});
+  programs.slots().set_edges(kVm, {.quota_left = std::chrono::milliseconds{10},
+                                   .wait_in_window = std::chrono::seconds{1}});
   const bool amd = access("/sys/kernel/btf/kvm_amd", F_OK) == 0;
   const char* exit = amd ? "on_kvm_exit_amd" : "on_kvm_exit";
   std::vector<double> above;
   std::vector<double> empty;
   for (int i = 0; i < quads; ++i) {
-    const double a1 = ns_per_exit(programs, "empty_kvm_entry", "empty_kvm_exit");
+    const double a1 =
+        ns_per_exit(programs, "empty_kvm_entry", "empty_kvm_exit");
     const double b1 = ns_per_exit(programs, "on_kvm_entry", exit);
     const double b2 = ns_per_exit(programs, "on_kvm_entry", exit);
-    const double a2 = ns_per_exit(programs, "empty_kvm_entry", "empty_kvm_exit");
+    const double a2 =
+        ns_per_exit(programs, "empty_kvm_entry", "empty_kvm_exit");
     if (a1 < 0 || b1 < 0 || b2 < 0 || a2 < 0) return {};
     above.push_back((b1 + b2 - a1 - a2) / 2);
     empty.push_back((a1 + a2) / 2);

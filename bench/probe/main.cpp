@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the eyes cost: each figure beside a yardstick of the same run.
-#include <unistd.h>
 #include <fmt/core.h>
+#include <unistd.h>
 
 #include <climits>
 #include <cstdlib>
@@ -16,13 +16,15 @@ namespace outrider::bench {
 namespace {
 
 constexpr const char* kUsage =
-    "usage: bench_probe [switch|sense|kvm]... [--quads N] [--json]\n"
+    "usage: bench_probe [switch|sense|kvm]... [--quads N] [--json] [--report]\n"
     "\n"
     "Measures what the eyes cost, in A-B-B-A order against a yardstick:\n"
     "  switch  the sched_switch program above an empty one, and a ping-pong\n"
     "  sense   reading 1,000 VMs from memory, against their cgroup files\n"
     "  kvm     kvm_entry and kvm_exit above empty programs (needs a guest)\n"
-    "All of them without a word. Exit 1 when a figure is over its limit.\n";
+    "All of them without a word. Exit 1 when a figure is over its limit, "
+    "unless\n"
+    "--report asks for the figures alone.\n";
 
 void append(std::vector<Figure>& all, std::vector<Figure> more) {
   for (Figure& figure : more) all.push_back(std::move(figure));
@@ -33,9 +35,10 @@ void print_table(const std::vector<Figure>& figures) {
              "QUARTILES", "LIMIT", "", "BESIDE");
   for (const Figure& figure : figures) {
     const std::string limit =
-        figure.limit == 0 ? "-"
-                          : fmt::format("{}{:g}", figure.at_least ? ">=" : "<=",
-                                        figure.limit);
+        figure.limit == 0
+            ? "-"
+            : fmt::format("{}{:g}",
+                          figure.at_least ? ">=" : "<=", figure.limit);
     fmt::print("{:<26} {:>6.2f} {:<2} {:>9.2f}..{:<8.2f} {:>8}  {:<4} {}\n",
                figure.name, figure.value, figure.unit, figure.low, figure.high,
                limit, figure.holds() ? "ok" : "OVER", figure.yardstick);
@@ -69,6 +72,7 @@ struct Arguments {
   std::string parts;
   int quads = 20;
   bool json = false;
+  bool report = false;  // limits are shown, not held
 };
 
 bool parse(int count, char** words, Arguments& arguments) {
@@ -76,6 +80,8 @@ bool parse(int count, char** words, Arguments& arguments) {
     const std::string word = words[i];
     if (word == "--json") {
       arguments.json = true;
+    } else if (word == "--report") {
+      arguments.report = true;
     } else if (word == "--quads" && i + 1 < count) {
       arguments.quads = std::atoi(words[++i]);
     } else if (word == "switch" || word == "sense" || word == "kvm") {
@@ -107,7 +113,7 @@ int measure(const Arguments& arguments) {
     print_table(figures);
   }
   for (const Figure& figure : figures) {
-    if (!figure.holds()) return 1;
+    if (!figure.holds() && !arguments.report) return 1;
   }
   return 0;
 }

@@ -44,9 +44,8 @@ void choose(bpf_object* object, bool kvm) {
   bpf_object__for_each_program(program, object) {
     const char* name = bpf_program__name(program);
     bpf_program__set_autoload(
-        program, !is_kvm(name) ||
-                     (kvm && (strstr(name, "empty") != nullptr ||
-                              is_chosen(name, amd))));
+        program, !is_kvm(name) || (kvm && (strstr(name, "empty") != nullptr ||
+                                           is_chosen(name, amd))));
   }
 }
 
@@ -66,23 +65,21 @@ Programs::Programs(Options options) : skeletons_(new Skeletons) {
   if (vcpu_bpf::load(&eyes) != 0) give_up("load the eyes");
   if (empty_bpf::load(skeletons_->empty) != 0) give_up("load the yardstick");
   auto& shared = *eyes.bss;
-  slots_ = std::make_unique<Slots>(Eyes{.threads = shared.threads,
-                                        .vcpus = shared.vcpus,
-                                        .vms = shared.vms,
-                                        .free_slots = shared.free_slots,
-                                        .free_head = &shared.free_head,
-                                        .free_tail = &shared.free_tail,
-                                        .serial_last = &shared.serial_last,
-                                        .generation = &shared.generation,
-                                        .clock_pair = &shared.clock_pair,
-                                        .lost = &shared.lost,
-                                        .index = [&shared](pid_t tid)
-                                            -> __u16& {
-                                          return shared.slot_of_pid[tid];
-                                        },
-                                        .reach = [](std::uint32_t) {
-                                          return true;
-                                        }});
+  slots_ = std::make_unique<Slots>(
+      Eyes{.threads = shared.threads,
+           .vcpus = shared.vcpus,
+           .vms = shared.vms,
+           .free_slots = shared.free_slots,
+           .free_head = &shared.free_head,
+           .free_tail = &shared.free_tail,
+           .serial_last = &shared.serial_last,
+           .generation = &shared.generation,
+           .clock_pair = &shared.clock_pair,
+           .lost = &shared.lost,
+           .index = [&shared](pid_t tid) -> __u16& {
+             return shared.slot_of_pid[tid];
+           },
+           .reach = [](std::uint32_t) { return true; }});
 }
 
 Programs::~Programs() {

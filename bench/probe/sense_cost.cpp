@@ -2,8 +2,8 @@
 #include "bench/probe/sense_cost.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -116,8 +116,8 @@ void play(Memory& memory, const Mix& mix, std::uint32_t turn) {
     thread.seq += 2;
     thread.run_ns += 1000;
     thread.state = i >= mix.open ? EYES_SLEEPING
-                   : i % 2 == 0 ? EYES_RUNNING
-                                : EYES_WAITING;
+                   : i % 2 == 0  ? EYES_RUNNING
+                                 : EYES_WAITING;
   }
 }
 
@@ -150,9 +150,8 @@ class Groups {
   Groups() {
     for (const Place& place : kPlaces) {
       if (access(place.root, W_OK) != 0) continue;
-      const std::string parent =
-          std::string(place.root) + "/outrider-bench-" +
-          std::to_string(getpid());
+      const std::string parent = std::string(place.root) + "/outrider-bench-" +
+                                 std::to_string(getpid());
       if (mkdir(parent.c_str(), 0755) != 0) continue;
       made_.push_back(parent);
       for (int i = 0; i < kVms; ++i) {

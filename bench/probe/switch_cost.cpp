@@ -67,14 +67,13 @@ struct Case {
 };
 
 Figure measure_case(const Case& wanted, int quads) {
-  Programs programs({.edges = wanted.extras,
-                     .blame_every = wanted.extras ? kBlameEvery : 0});
+  Programs programs(
+      {.edges = wanted.extras, .blame_every = wanted.extras ? kBlameEvery : 0});
   const Fd stats = enable_run_stats();
   PingPong load(cpu());
   make_vm(programs, load, wanted.involved);
-  Figure figure = figure_of(wanted.name, "ns",
-                            above_empty(programs, load, quads),
-                            wanted.limit_ns);
+  Figure figure = figure_of(
+      wanted.name, "ns", above_empty(programs, load, quads), wanted.limit_ns);
   figure.yardstick = "an empty program on sched_switch, " +
                      std::to_string(programs.jited_bytes("on_switch")) +
                      " bytes against " +
@@ -82,30 +81,48 @@ Figure measure_case(const Case& wanted, int quads) {
   return figure;
 }
 
-Figure measure_ping_pong(int quads) {
+// A round trip with what `attach` attaches.
+template <class Attach>
+double round_trip_ns(Programs& programs, PingPong& load, Attach attach) {
+  attach();
+  const double ns = load.run(kWindowSeconds);
+  programs.detach_all();
+  return ns;
+}
+
+// The tracepoints themselves cost what they cost on this machine, whatever is
+// attached to them: so against programs that do nothing, and against nothing.
+std::vector<Figure> measure_ping_pong(int quads) {
   Programs programs({.edges = true, .blame_every = kBlameEvery});
   PingPong load(cpu());
   make_vm(programs, load, Involved::kVcpus);
-  std::vector<double> ratios;
-  std::vector<double> bare;
-  const auto attached = [&] {
-    programs.attach_all();
-    const double ns = load.run(kWindowSeconds);
-    programs.detach_all();
-    return ns;
+  const auto eyes = [&] { programs.attach_all(); };
+  const auto empty = [&] {
+    programs.attach("empty_switch");
+    programs.attach("empty_wakeup");
   };
+  std::vector<double> over_empty;
+  std::vector<double> over_bare;
+  std::vector<double> bare;
   for (int i = 0; i < quads; ++i) {
-    const double a1 = load.run(kWindowSeconds);
-    const double b1 = attached();
-    const double b2 = attached();
-    const double a2 = load.run(kWindowSeconds);
-    ratios.push_back((b1 + b2) / (a1 + a2));
-    bare.push_back((a1 + a2) / 2);
+    const double bare1 = load.run(kWindowSeconds);
+    const double a1 = round_trip_ns(programs, load, empty);
+    const double b1 = round_trip_ns(programs, load, eyes);
+    const double b2 = round_trip_ns(programs, load, eyes);
+    const double a2 = round_trip_ns(programs, load, empty);
+    const double bare2 = load.run(kWindowSeconds);
+    over_empty.push_back((b1 + b2) / (a1 + a2));
+    over_bare.push_back((b1 + b2) / (bare1 + bare2));
+    bare.push_back((bare1 + bare2) / 2);
   }
-  Figure figure = figure_of("ping_pong_ratio", "x", ratios, 1.03);
-  figure.yardstick = "a bare round trip of " +
-                     std::to_string(static_cast<int>(median(bare))) + " ns";
-  return figure;
+  Figure against_empty =
+      figure_of("ping_pong_over_empty", "x", over_empty, 1.03);
+  against_empty.yardstick = "empty programs on sched_switch and sched_wakeup";
+  Figure against_bare = figure_of("ping_pong_over_bare", "x", over_bare, 0);
+  against_bare.yardstick = "a bare round trip of " +
+                           std::to_string(static_cast<int>(median(bare))) +
+                           " ns, no tracepoint on";
+  return {against_empty, against_bare};
 }
 
 }  // namespace
@@ -123,7 +140,9 @@ std::vector<Figure> measure_switch(int quads) {
     figures.push_back(measure_case(wanted, quads));
   }
   fprintf(stderr, "probe: ping-pong ...\n");
-  figures.push_back(measure_ping_pong(quads));
+  for (Figure& figure : measure_ping_pong(quads)) {
+    figures.push_back(std::move(figure));
+  }
   return figures;
 }
 

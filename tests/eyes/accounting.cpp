@@ -57,7 +57,8 @@ void check_total(const Sample& before, const Sample& now, long cpus,
   double total = 0;
   for (const ThreadSample& thread : now.threads) {
     const auto it = ran.find(thread.id);
-    if (it != ran.end()) total += static_cast<double>(thread.run_ns - it->second);
+    if (it != ran.end())
+      total += static_cast<double>(thread.run_ns - it->second);
   }
   const auto wall = static_cast<double>((now.taken - before.taken).count());
   worst = std::max(worst, total / (wall * static_cast<double>(cpus)));
@@ -83,9 +84,10 @@ void compare(const ByThread& ours0, const ByThread& ours1,
         static_cast<double>(k1->second.run_ns - k0->second.run_ns);
     const auto k_wait =
         static_cast<double>(k1->second.wait_ns - k0->second.wait_ns);
-    fmt::print("  tid {:>6}: run {:>10.3f} / {:>10.3f} ms, wait {:>10.3f} / "
-               "{:>10.3f} ms\n",
-               tid, run / 1e6, k_run / 1e6, wait / 1e6, k_wait / 1e6);
+    fmt::print(
+        "  tid {:>6}: run {:>10.3f} / {:>10.3f} ms, wait {:>10.3f} / "
+        "{:>10.3f} ms\n",
+        tid, run / 1e6, k_run / 1e6, wait / 1e6, k_wait / 1e6);
     if (k_run > 0) {
       run_worst = std::max(run_worst, std::abs(run - k_run) / k_run);
     }

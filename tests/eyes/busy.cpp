@@ -62,9 +62,9 @@ void check_busy(pid_t pid, double seconds) {
   const auto steps = std::count_if(ratios.begin(), ratios.end(), [](double r) {
     return std::abs(r - 1) > 0.15;
   });
-  report("busy.reads_off_by_a_tick", static_cast<double>(steps), "<= 0.5 %",
-         static_cast<double>(steps) <=
-             0.005 * static_cast<double>(ratios.size()));
+  report(
+      "busy.reads_off_by_a_tick", static_cast<double>(steps), "<= 0.5 %",
+      static_cast<double>(steps) <= 0.005 * static_cast<double>(ratios.size()));
 }
 
 }  // namespace outrider::check

@@ -51,8 +51,8 @@ void check_churn(const std::string& minivm, int vms, pid_t others) {
     turn_for(*agent, std::chrono::milliseconds{20});
     at_once = std::max(at_once, agent->vms().size());
     if (agent->vms().empty()) continue;
-    last_seen = std::max(last_seen, static_cast<std::uint32_t>(
-                                        agent->vms().back().id));
+    last_seen =
+        std::max(last_seen, static_cast<std::uint32_t>(agent->vms().back().id));
   }
   // Until whoever else starts and stops guests is done, and a while more.
   while (others > 0 && kill(others, 0) == 0) {

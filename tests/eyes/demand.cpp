@@ -44,8 +44,7 @@ void check_together(pid_t pid, double seconds, double want_cpus) {
   const ClassDemand& vcpus = vcpus_of(demand);
   const double got = cpus(vcpus.demand);
   const double ran_and_waited = cpus(vcpus.usage) + cpus(vcpus.wait);
-  report("together.demand_cpus", got,
-         fmt::format("{} +- 0.05", want_cpus),
+  report("together.demand_cpus", got, fmt::format("{} +- 0.05", want_cpus),
          std::abs(got - want_cpus) <= 0.05);
   report("together.usage_cpus", cpus(vcpus.usage), "(reported)", true);
   report("together.run_and_wait_cpus", ran_and_waited, "far more than demand",

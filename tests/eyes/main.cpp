@@ -18,8 +18,10 @@ constexpr const char* kUsage =
     "       eyes_check churn MINIVM COUNT [PID]\n"
     "       eyes_check discovery MINIVM TIMES\n"
     "       eyes_check programs\n"
-    "Holds what the eyes see of live processes against what the kernel and the\n"
-    "workload say. Exit 1 when a figure is off, 2 when it cannot be measured.\n";
+    "Holds what the eyes see of live processes against what the kernel and "
+    "the\n"
+    "workload say. Exit 1 when a figure is off, 2 when it cannot be "
+    "measured.\n";
 
 std::vector<pid_t> pids_of(const std::vector<std::string>& words,
                            std::size_t first) {

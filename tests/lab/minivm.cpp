@@ -33,7 +33,8 @@
 namespace {
 
 constexpr std::string_view kUsage =
-    R"(usage: minivm [--count N] [--vcpus K] [--mode MODE] [--seconds S | --forever]
+    R"(usage: minivm [--count N] [--vcpus K] [--mode MODE]
+              [--seconds S | --forever]
        minivm --churn TOTAL [--parallel P] [--life MS] [--vcpus K] [--mode MODE]
 
 Starts N virtual machines, each a process with a thread per vCPU, prints
@@ -450,9 +451,9 @@ void parse_mode(std::string_view text, Options& options) {
     options.mode = Mode::kBurst;
     options.burst_period_ms =
         whole("--mode burst", text.substr(6, comma - 6), 1, 10'000);
-    options.burst_work_us = whole(
-        "--mode burst", text.substr(std::min(comma + 1, text.size())), 1,
-        options.burst_period_ms * 1000);
+    options.burst_work_us =
+        whole("--mode burst", text.substr(std::min(comma + 1, text.size())), 1,
+              options.burst_period_ms * 1000);
   } else {
     misuse("--mode: want halt, spin, io, tick:HZ or burst:PERIOD_MS,WORK_US");
   }

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // How threads and VMs go, and what they leave.
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iterator>
 
 #include "tests/unit/eyes/fake_eyes.h"
 #include "tests/unit/shell/allocations.h"
@@ -200,7 +202,8 @@ TEST_F(SlotLife, AThousandVmsTwentyTimesLeaveNothingAndGrowNothing) {
     const std::uint32_t first = next_vm;
     for (std::uint32_t i = 0; i < kVms; ++i) {
       if (bpf_.queued() == 0) (void)tick();
-      open_whole(VmId{++next_vm}, static_cast<pid_t>(next_vm * 10));
+      ++next_vm;
+      open_whole(VmId{next_vm}, static_cast<pid_t>(next_vm * 10));
     }
     ASSERT_EQ(tick().threads.size(), 3 * kVms);
     EXPECT_EQ(slots_.vms_in_use(), kVms);

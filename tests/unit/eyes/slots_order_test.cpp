@@ -120,7 +120,8 @@ TEST_F(SlotOrder, AVmsFiguresStayWhenItsRowMoves) {
 }
 
 TEST_F(SlotOrder, TheSampleSaysWhenItWasTaken) {
-  EXPECT_EQ(tick().taken, bpf_.now());
+  const Instant taken = tick().taken;
+  EXPECT_EQ(taken, bpf_.now());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <thread>
+#include <type_traits>
 
 #include "tests/unit/eyes/fake_eyes.h"
 
@@ -115,7 +116,7 @@ class Writer {
  private:
   // In order, as the kernel's processor and barrier() do it.
   template <class T>
-  static void put(T& word, T value) {
+  static void put(T& word, std::type_identity_t<T> value) {
     __atomic_store_n(&word, value, __ATOMIC_RELEASE);
   }
 

@@ -124,7 +124,7 @@ ThreadClass class_of(std::uint8_t eyes_class) {
 
 }  // namespace
 
-Slots::Slots(Eyes eyes) : eyes_(eyes) {
+Slots::Slots(Eyes eyes) : eyes_(std::move(eyes)) {
   for (std::uint32_t slot = 1; slot < EYES_THREADS_MAX; ++slot) {
     spare_.push(slot);
   }
@@ -244,11 +244,11 @@ void Slots::adopt_agent(pid_t tid) {
 void Slots::set_class(pid_t tid, ThreadClass thread_class) {
   const std::uint32_t slot = load(eyes_.index(tid));
   if (slot == 0 || thread_class == ThreadClass::kVcpu) return;
-  __u8& class_ = eyes_.threads[slot].class_;
-  __u8 known = load(class_);
+  __u8& field = eyes_.threads[slot].class_;
+  __u8 known = load(field);
   if (known == EYES_VCPU || known == EYES_AGENT) return;
   // It may be entering a guest right now: then that stands.
-  (void)__atomic_compare_exchange_n(&class_, &known,
+  (void)__atomic_compare_exchange_n(&field, &known,
                                     static_cast<__u8>(thread_class), false,
                                     __ATOMIC_RELEASE, __ATOMIC_RELAXED);
   stale_ = true;
@@ -440,14 +440,14 @@ inline bool Slots::refresh_threads(const VmSample& vm, std::uint64_t now_rq) {
   bool any = false;
   for (std::uint32_t i = 0; i < vm.thread_count; ++i) {
     const std::uint32_t slot = sources[i].slot;
-    if (!refresh(eyes_.threads[slot], sources[i].seq, now_rq, rows[i]))
-      continue;
+    const eyes_thread& thread = eyes_.threads[slot];
+    if (!refresh(thread, sources[i].seq, now_rq, rows[i])) continue;
     any = true;
     // A VM's vCPUs are its first threads.
     if (i < vm.vcpu_count) copy_vcpu(eyes_.vcpus[slot], vcpus[i]);
     if (rows[i].state != ThreadState::kExited) continue;
     sources[i].seq = kNoSeq;  // looked at until it is let go
-    if (since(now_rq, eyes_.threads[slot].since) > kLingerNs) {
+    if (since(now_rq, thread.since) > kLingerNs) {
       retired_.push_back(slot);
     }
   }

@@ -27,8 +27,8 @@ struct EdgeThresholds {
 /// them back, and reads all of them as one Sample without a syscall.
 ///
 /// Invariant: a thread slot is in exactly one of three places: the queue that
-/// BPF takes from, `spare_`, or in use by one thread. What is in use and alive
-/// is in `entries_` from the read after `generation` rose.
+/// BPF takes from, `spare_`, or in use by one thread. A thread has a row of the
+/// Sample from the read after `generation` rose.
 class Slots {
  public:
   explicit Slots(Eyes eyes);

@@ -124,7 +124,7 @@ class Writer {
 };
 
 TEST_F(SlotQuiet, ARecordThatAnotherThreadHammersIsNeverReadTorn) {
-  constexpr std::uint32_t kTurns = 300'000;
+  constexpr std::uint32_t kTurns = 3'000'000;
   constexpr pid_t kHammered = 1002;
   EXPECT_TRUE(slots_.adopt(kVm, kHammered, ThreadClass::kIothread));
   eyes_thread& record = bpf_.thread(kHammered);

@@ -9,8 +9,8 @@
 #include "slots.h"
 
 /* Chosen before loading; what is off costs nothing. */
-const volatile bool edges_on;
-const volatile bool guest_time_on;
+const volatile __u8 edges_on;
+const volatile __u8 guest_time_on;
 /* Look at a wait when its hash is below this: 2^32 / N for one in N. */
 const volatile __u32 blame_below;
 const volatile __u32 blame_every;

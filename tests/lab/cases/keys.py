@@ -1,0 +1,218 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Every key of the configuration does something.
+
+Each is set and what follows is looked at, on small VMs in a lab: a key that is
+read into the configuration and then ignored fails here.
+"""
+import json
+import os
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+CONFIG = "/run/keys.yaml"
+LOG = "/run/keys.log"
+CGROUPS = "/sys/fs/cgroup"
+LIBVIRT = CGROUPS + r"/machine.slice/machine-qemu\x2d1\x2da.scope/libvirt"
+PROXMOX = CGROUPS + "/qemu.slice/100.scope"
+wrong = []
+
+
+def holds(key, condition, seen=""):
+    print("%s: %s %s" % ("ok" if condition else "FAILS", key, seen), flush=True)
+    if not condition:
+        wrong.append(key)
+
+
+class Agent:
+    """outriderd with a configuration of its own, and its socket."""
+
+    def __init__(self, config="", path="/run/outrider/control.sock"):
+        with open(CONFIG, "w") as file:
+            file.write(config)
+        if os.path.exists(path):
+            os.unlink(path)
+        self.path = path
+        self.process = subprocess.Popen(["outriderd", "--config", CONFIG],
+                                        stderr=open(LOG, "w"))
+        deadline = time.monotonic() + 20
+        while not os.path.exists(path):
+            if time.monotonic() > deadline or self.process.poll() is not None:
+                sys.exit("outriderd does not start with:\n%s\n%s" %
+                         (config, open(LOG).read()))
+            time.sleep(0.05)
+
+    def ask(self, verb):
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(self.path)
+        client.sendall(json.dumps({"verb": verb}).encode() + b"\n")
+        return json.loads(client.makefile().readline())
+
+    def vm_count(self):
+        return len(self.ask("vm.list")["vms"])
+
+    def rows(self, table):
+        """One Sample's rows as dictionaries."""
+        sample = self.ask("sample")
+        columns = sample["columns"][table]
+        return [dict(zip(columns, row)) for row in sample[table]]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait()
+
+
+def start_vm(mode, cgroup=None):
+    """A minivm on the first CPU, so that they wait for each other."""
+    def enter():
+        os.sched_setaffinity(0, {0})
+        if cgroup:
+            with open(cgroup + "/cgroup.procs", "w") as file:
+                file.write("0")
+    vm = subprocess.Popen(["minivm", "--mode", mode, "--forever"],
+                          stdout=subprocess.PIPE, preexec_fn=enter)
+    vm.stdout.readline()
+    return vm
+
+
+def make_cgroups():
+    for path in (LIBVIRT, PROXMOX):
+        made = CGROUPS
+        for name in path[len(CGROUPS) + 1:].split("/"):
+            with open(made + "/cgroup.subtree_control", "w") as file:
+                file.write("+cpu")
+            made += "/" + name
+            os.makedirs(made, exist_ok=True)
+    with open(LIBVIRT + "/cpu.max", "w") as file:
+        file.write("20000 100000")
+
+
+def check_paces():
+    with Agent("tick_period_ms: 100") as agent:
+        before = agent.ask("status")["ticks"]
+        time.sleep(3)
+        ticks = agent.ask("status")["ticks"] - before
+    holds("tick_period_ms", 20 <= ticks <= 35, "%d ticks in 3 s" % ticks)
+    counts = {}
+    for slow in (50, 5000):
+        with Agent("slow_period_ms: %d\nsense: {sensor: files}" % slow) as agent:
+            before = agent.vm_count()
+            vm = start_vm("spin")
+            time.sleep(3)
+            counts[slow] = agent.vm_count() - before
+            vm.kill()
+            vm.wait()
+    holds("slow_period_ms", counts == {50: 1, 5000: 0}, str(counts))
+
+
+def check_sensor():
+    for sensor in ("bpf", "files"):
+        with Agent("sense: {sensor: %s}" % sensor) as agent:
+            holds("sense.sensor: " + sensor,
+                  agent.ask("status")["sensor"] == sensor)
+
+
+def check_blame():
+    def blame(config):
+        with Agent(config) as agent:
+            time.sleep(4)
+            return [row["wait_ns"] for row in agent.rows("blame")]
+    on = blame("sense: {blame: true, blame_sample: 7}")
+    off = blame("sense: {blame: false}")
+    holds("sense.blame", on and not off, "%d and %d rows" % (len(on), len(off)))
+    # One in seven waits is looked at, and counts for seven.
+    holds("sense.blame_sample", on and all(ns % 7 == 0 for ns in on))
+
+
+def check_guest_time():
+    for wanted in (True, False):
+        with Agent("sense: {guest_time: %s}" % str(wanted).lower()) as agent:
+            time.sleep(2)
+            guest = sum(row["guest_ns"] for row in agent.rows("vcpus"))
+        holds("sense.guest_time: %s" % wanted, (guest > 0) == wanted)
+
+
+def check_edges():
+    def edges(config):
+        with Agent(config) as agent:
+            before = agent.ask("status")["edges"]
+            time.sleep(3)
+            return agent.ask("status")["edges"] - before
+    every = "edge: {quota_reaction_us: %d, wait_climb_us: %d}"
+    both = edges(every % (2000, 2000))
+    quota = edges(every % (2000, 0))
+    wait = edges(every % (0, 2000))
+    late = edges(every % (0, 900000))
+    none = edges(every % (0, 0))
+    off = edges("sense: {edges: false}")
+    seen = "both %d, quota %d, wait %d, late %d, none %d, off %d" % (
+        both, quota, wait, late, none, off)
+    holds("sense.edges", both > 0 and off == 0, seen)
+    holds("edge.quota_reaction_us", quota > 0 and none == 0)
+    holds("edge.wait_climb_us", wait > late and none == 0)
+
+
+def check_discovery():
+    def count(config):
+        with Agent(config) as agent:
+            time.sleep(1)
+            return agent.vm_count()
+    holds("discovery", count("") == 3)
+    for key in ("libvirt", "proxmox", "processes"):
+        holds("discovery." + key, count("discovery: {%s: false}" % key) == 2)
+    holds("vm_count_max", count("vm_count_max: 2") == 2)
+
+
+def check_process():
+    for priority in (0, 7):
+        with Agent("loop_priority: %d" % priority) as agent:
+            policy = os.sched_getscheduler(agent.process.pid)
+            policy &= ~getattr(os, "SCHED_RESET_ON_FORK", 0x40000000)
+            found = os.sched_getparam(agent.process.pid).sched_priority
+        want = os.SCHED_FIFO if priority else os.SCHED_OTHER
+        holds("loop_priority: %d" % priority,
+              policy == want and found == priority)
+    lines = {}
+    for level in ("error", "info"):
+        with Agent("log_level: " + level):
+            time.sleep(0.5)
+        lines[level] = len(open(LOG).readlines())
+    holds("log_level", lines["error"] == 0 and lines["info"] > 0, str(lines))
+
+
+def check_control():
+    with open("/etc/group", "a") as file:
+        file.write("eyes:x:4711:\n")
+    path = "/run/keys/control.sock"
+    config = "control: {socket: %s, mode: \"0620\", group: eyes}" % path
+    with Agent(config, path) as agent:
+        info = os.stat(path)
+        holds("control.socket", agent.ask("status")["ok"])
+        holds("control.mode", stat.S_IMODE(info.st_mode) == 0o620)
+        holds("control.group", info.st_gid == 4711)
+
+
+def main():
+    make_cgroups()
+    vms = [start_vm("spin", LIBVIRT), start_vm("spin", PROXMOX),
+           start_vm("tick:100")]
+    try:
+        for check in (check_paces, check_sensor, check_blame, check_guest_time,
+                      check_edges, check_discovery, check_process,
+                      check_control):
+            check()
+    finally:
+        for vm in vms:
+            vm.kill()
+    print("%d keys are ignored: %s" % (len(wrong), ", ".join(wrong))
+          if wrong else "every key does something")
+    sys.exit(1 if wrong else 0)
+
+
+main()

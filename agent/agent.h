@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/attached_vms.h"
 #include "agent/base/result.h"
 #include "agent/config.h"
 #include "agent/core/demand.h"
@@ -20,12 +21,6 @@ struct AttachRequest {
   pid_t pid = 0;
   std::string cgroup;  // empty: the process's own
   std::string name;    // empty: as identified
-};
-
-/// Something this host cannot give, and what that costs.
-struct Degradation {
-  std::string what;  // e.g. "kvm tracepoints"
-  std::string cost;  // e.g. "no exits; vCPUs are found by thread name"
 };
 
 struct AgentStatus {

@@ -230,6 +230,17 @@ bool Slots::adopt(VmId vm, pid_t tid, ThreadClass thread_class) {
   return true;
 }
 
+void Slots::disown(pid_t tid) {
+  __u16& index = eyes_.index(tid);
+  const std::uint32_t slot = load(index);
+  if (slot == 0 || slot == agent_slot_) return;
+  store(index, __u16{0});
+  store(eyes_.threads[slot].state, __u8{EYES_DEAD});
+  uncount(slot);
+  retired_.push_back(slot);
+  stale_ = true;
+}
+
 void Slots::adopt_agent(pid_t tid) {
   agent_slot_ = take_slot();
   assert(agent_slot_ != 0);

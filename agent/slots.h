@@ -40,6 +40,8 @@ class Slots {
   /// A thread of the VM, unless it has a slot already: BPF may have been
   /// quicker. False if no slot is left, or the VM is gone.
   bool adopt(VmId vm, pid_t tid, ThreadClass thread_class);
+  /// Lets go of a thread that ended while it was adopted: BPF did not see it.
+  void disown(pid_t tid);
   /// Does nothing for a thread that is not ours, or is known to be a vCPU.
   void set_class(pid_t tid, ThreadClass thread_class);
   /// What its first entry into a guest does to a thread; for benchmarks.

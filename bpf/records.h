@@ -99,11 +99,14 @@ struct eyes_vm {
 	__u64 wait_edge_ns;  /* wait within EYES_WAIT_WINDOW_NS likewise */
 	__u64 wait_window_start;
 	__u64 wait_in_window;
-	/* Sums of +-(rq clock) at each crossing: see all_runnable_ns. */
+	/*
+	 * Time with no vCPU asleep: the clock is taken off when the last one
+	 * wakes and added when the first one sleeps, so below 0 it is running.
+	 */
 	__u64 all_runnable_ns;
 	__u32 threads;  /* attached and alive */
 	__u32 vcpus;
-	__u32 runnable; /* vCPUs running or waiting */
+	__u32 asleep; /* of the vCPUs */
 	__u32 tgid;
 	__u8 quota_fired; /* until the quota is above the threshold again */
 	__u8 wait_fired;  /* within this window */

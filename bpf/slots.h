@@ -32,8 +32,8 @@ struct eyes_clock clock_pair;
 struct eyes_lost lost;
 
 /*
- * Free slots: a queue that user space fills (free_tail) and that both sides
- * take from (free_head, by compare and swap).
+ * Free slots: a queue that user space fills (free_tail) and that programs take
+ * from (free_head, by compare and swap: they run on all CPUs).
  */
 __u16 free_slots[EYES_THREADS_MAX];
 __u32 free_head;

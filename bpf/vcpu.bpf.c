@@ -22,15 +22,16 @@ struct {
 	__type(value, __u64);
 } blame SEC(".maps");
 
-/* The VM's count of runnable vCPUs; `by` is 1 or -1. */
-static __always_inline void count_runnable(struct eyes_vm *vm, __u64 now,
-					   int by)
+static __always_inline void vcpu_sleeps(struct eyes_vm *vm, __u64 now)
 {
-	__u32 before = __sync_fetch_and_add(&vm->runnable, by);
+	if (__sync_fetch_and_add(&vm->asleep, 1) == 0)
+		__sync_fetch_and_add(&vm->all_runnable_ns, now);
+}
 
-	if ((by > 0 ? before + 1 : before) == vm->vcpus)
-		__sync_fetch_and_add(&vm->all_runnable_ns,
-				     by > 0 ? -now : now);
+static __always_inline void vcpu_wakes(struct eyes_vm *vm, __u64 now)
+{
+	if (__sync_fetch_and_add(&vm->asleep, -1) == 1)
+		__sync_fetch_and_add(&vm->all_runnable_ns, -now);
 }
 
 static __always_inline void begin_busy(struct eyes_thread *thread)
@@ -156,16 +157,13 @@ static __always_inline void switch_out(struct eyes_thread *thread,
 	thread->run_ns = task->se.sum_exec_runtime;
 	thread->since = now;
 	if (runnable) {
-		if (thread->state == EYES_UNKNOWN) {
+		if (thread->state == EYES_UNKNOWN)
 			begin_busy(thread);
-			if (thread->class_ == EYES_VCPU)
-				count_runnable(vm_at(thread->vm), now, 1);
-		}
 		thread->state = EYES_WAITING;
 	} else {
 		if (thread->class_ == EYES_VCPU &&
 		    thread->state > EYES_SLEEPING)
-			count_runnable(vm_at(thread->vm), now, -1);
+			vcpu_sleeps(vm_at(thread->vm), now);
 		thread->state = EYES_SLEEPING;
 	}
 	barrier();
@@ -188,7 +186,7 @@ static __always_inline __u64 switch_in(struct eyes_thread *thread,
 		thread->run_ns = task->se.sum_exec_runtime;
 		begin_busy(thread);
 		if (thread->class_ == EYES_VCPU)
-			count_runnable(vm_at(thread->vm), now, 1);
+			vcpu_wakes(vm_at(thread->vm), now);
 	}
 	thread->since = now;
 	thread->state = EYES_RUNNING;
@@ -251,7 +249,7 @@ static __always_inline void wake(struct eyes_thread *thread,
 	thread->state = EYES_WAITING;
 	thread->wakeups++;
 	if (thread->class_ == EYES_VCPU)
-		count_runnable(vm_at(thread->vm), now, 1);
+		vcpu_wakes(vm_at(thread->vm), now);
 	barrier();
 	thread->seq++;
 }
@@ -308,11 +306,10 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	barrier();
 	if (thread->state == EYES_RUNNING && (__s64)(now - thread->since) > 0)
 		thread->run_ns += now - thread->since;
-	if (thread->class_ == EYES_VCPU) {
-		if (thread->state > EYES_SLEEPING)
-			count_runnable(vm, now, -1);
-		__sync_fetch_and_add(&vm->vcpus, -1);
-	}
+	/* It runs, so whether all the others do is as it was. */
+	if (thread->class_ == EYES_VCPU &&
+	    __sync_fetch_and_add(&vm->vcpus, -1) == 1)
+		__sync_fetch_and_add(&vm->all_runnable_ns, now);
 	thread->since = now;
 	thread->state = EYES_DEAD;
 	barrier();
@@ -394,10 +391,9 @@ static __noinline int become_vcpu(struct task_struct *task,
 	}
 	barrier();
 	thread->seq++;
-	/* It runs: of n vCPUs, all were runnable before if and only if of n+1. */
+	/* It runs: all of n were runnable before if and only if all of n + 1. */
 	if (!__sync_fetch_and_add(&vm->vcpus, 1))
 		__sync_fetch_and_add(&vm->all_runnable_ns, -now);
-	__sync_fetch_and_add(&vm->runnable, 1);
 	__sync_fetch_and_add(&generation, 1);
 	return 0;
 }

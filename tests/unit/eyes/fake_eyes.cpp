@@ -63,13 +63,14 @@ std::uint64_t FakeEyes::sum_ns(pid_t tid) {
   return static_cast<std::uint64_t>(task.sum.count());
 }
 
-void FakeEyes::count_runnable(std::uint32_t vm_slot, std::uint32_t by) {
+void FakeEyes::vcpu_sleeps(std::uint32_t vm_slot) {
   eyes_vm& vm = memory_->vms[vm_slot];
-  const std::uint32_t before = vm.runnable;
-  vm.runnable += by;
-  const bool up = by == 1;
-  if ((up ? before + 1 : before) != vm.vcpus) return;
-  vm.all_runnable_ns += up ? -rq_now() : rq_now();
+  if (vm.asleep++ == 0) vm.all_runnable_ns += rq_now();
+}
+
+void FakeEyes::vcpu_wakes(std::uint32_t vm_slot) {
+  eyes_vm& vm = memory_->vms[vm_slot];
+  if (vm.asleep-- == 1) vm.all_runnable_ns -= rq_now();
 }
 
 void FakeEyes::begin_busy(eyes_thread& thread) {
@@ -124,7 +125,7 @@ void FakeEyes::switch_in(pid_t tid, std::uint32_t cpu) {
   } else {
     record.run_ns = sum;
     begin_busy(record);
-    if (record.class_ == EYES_VCPU) count_runnable(record.vm, 1);
+    if (record.class_ == EYES_VCPU) vcpu_wakes(record.vm);
   }
   record.since = rq_now();
   record.state = EYES_RUNNING;
@@ -147,7 +148,7 @@ void FakeEyes::switch_out(pid_t tid, After after) {
     record.state = EYES_WAITING;
   } else {
     if (record.class_ == EYES_VCPU && record.state > EYES_SLEEPING) {
-      count_runnable(record.vm, -1U);
+      vcpu_sleeps(record.vm);
     }
     record.state = EYES_SLEEPING;
   }
@@ -163,7 +164,7 @@ void FakeEyes::wake(pid_t tid) {
   record.since = rq_now();
   record.state = EYES_WAITING;
   ++record.wakeups;
-  if (record.class_ == EYES_VCPU) count_runnable(record.vm, 1);
+  if (record.class_ == EYES_VCPU) vcpu_wakes(record.vm);
   record.seq += 2;
 }
 
@@ -181,7 +182,6 @@ void FakeEyes::enter_guest(pid_t tid, std::uint32_t vcpu_id) {
   }
   record.seq += 2;
   if (vm.vcpus++ == 0) vm.all_runnable_ns -= rq_now();
-  ++vm.runnable;
   ++memory_->generation;
 }
 
@@ -198,9 +198,8 @@ void FakeEyes::finish(std::uint32_t slot) {
   eyes_thread& record = memory_->threads[slot];
   eyes_vm& vm = memory_->vms[record.vm];
   if (record.state == EYES_RUNNING) record.run_ns += rq_now() - record.since;
-  if (record.class_ == EYES_VCPU) {
-    if (record.state > EYES_SLEEPING) count_runnable(record.vm, -1U);
-    --vm.vcpus;
+  if (record.class_ == EYES_VCPU && --vm.vcpus == 0) {
+    vm.all_runnable_ns += rq_now();
   }
   record.since = rq_now();
   record.state = EYES_DEAD;

@@ -88,7 +88,8 @@ class FakeEyes {
 
   std::uint64_t sum_ns(pid_t tid);
   std::uint32_t take_slot();
-  void count_runnable(std::uint32_t vm, std::uint32_t by);
+  void vcpu_sleeps(std::uint32_t vm_slot);
+  void vcpu_wakes(std::uint32_t vm_slot);
   static void begin_busy(eyes_thread& thread);
 
   std::unique_ptr<EyesMemory> memory_;

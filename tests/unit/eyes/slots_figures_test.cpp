@@ -244,6 +244,21 @@ TEST_F(SlotFigures, TwoVcpusAreAllRunnableWhileBothRunOrWait) {
   EXPECT_EQ(all_runnable_ns(), 12 * kMs);
 }
 
+TEST_F(SlotFigures, AVcpuThatExitsWhileAllRunLeavesTheRestAllRunnable) {
+  bpf_.be_born(kSecond, kThread);
+  bpf_.switch_in(kThread, 0);
+  bpf_.switch_in(kSecond, 1);
+  bpf_.enter_guest(kThread, 0);
+  bpf_.enter_guest(kSecond, 1);
+  pass(5);
+  bpf_.finish(bpf_.unlink(kSecond));
+  pass(5);
+  EXPECT_EQ(all_runnable_ns(), 10 * kMs);
+  bpf_.switch_out(kThread, After::kSleeps);
+  pass(4);
+  EXPECT_EQ(all_runnable_ns(), 10 * kMs);
+}
+
 TEST_F(SlotFigures, TwoVcpusThatTakeTurnsAreNeverAllRunnable) {
   bpf_.be_born(kSecond, kThread);
   bpf_.switch_in(kThread);

@@ -156,18 +156,20 @@ const ProgramRow* failed_program(const std::string& log) {
   return nullptr;
 }
 
-// All keys of a table that is written meanwhile: as many as it holds at most.
-template <class Key>
-std::vector<Key> keys_of(const bpf_map* map) {
-  std::vector<Key> keys;
-  Key next{};
-  const Key* last = nullptr;
-  while (keys.size() < bpf_map__max_entries(map) &&
-         bpf_map_get_next_key(bpf_map__fd(map), last, &next) == 0) {
-    keys.push_back(next);
-    last = &keys.back();
+// Calls `handle` with each key of a table that is written meanwhile: as many as
+// it holds at most. The key in hand may be deleted.
+template <class Key, class Handle>
+void for_each_key(const bpf_map* map, Handle handle) {
+  const int fd = bpf_map__fd(map);
+  Key key{};
+  if (bpf_map_get_next_key(fd, nullptr, &key) != 0) return;
+  for (std::uint32_t i = 0; i < bpf_map__max_entries(map); ++i) {
+    Key next{};
+    const bool is_last = bpf_map_get_next_key(fd, &key, &next) != 0;
+    handle(key);
+    if (is_last) return;
+    key = next;
   }
-  return keys;
 }
 
 SharedMemory::Layout layout_of(vcpu_bpf& skeleton) {
@@ -319,12 +321,12 @@ const Sample& BpfSensor::read(Instant now) {
 void BpfSensor::read_blame() {
   const bpf_map* map = programs_->skeleton->maps.blame;
   blame_.clear();
-  for (const eyes_blame_key& key : keys_of<eyes_blame_key>(map)) {
+  for_each_key<eyes_blame_key>(map, [&](const eyes_blame_key& key) {
     __u64 wait_ns = 0;
-    if (bpf_map_lookup_elem(bpf_map__fd(map), &key, &wait_ns) != 0) continue;
+    if (bpf_map_lookup_elem(bpf_map__fd(map), &key, &wait_ns) != 0) return;
     BlameSample sample;
     sample.waiter = slots_->vm_of_slot(key.waiter);
-    if (sample.waiter == VmId{}) continue;
+    if (sample.waiter == VmId{}) return;
     sample.wait_ns = wait_ns;
     if (key.holder == EYES_HOLDER_VM) {
       sample.holder = BlameSample::Holder::kVm;
@@ -334,7 +336,7 @@ void BpfSensor::read_blame() {
       sample.holder_pid = key.who;
     }
     blame_.push_back(sample);
-  }
+  });
   blame_is_new_ = true;
   std::sort(blame_.begin(), blame_.end(),
             [](const BlameSample& a, const BlameSample& b) {
@@ -346,11 +348,11 @@ void BpfSensor::read_blame() {
 void BpfSensor::forget_blame(VmId vm) {
   const bpf_map* map = programs_->skeleton->maps.blame;
   const std::uint32_t slot = slots_->slot_of_vm(vm);
-  for (const eyes_blame_key& key : keys_of<eyes_blame_key>(map)) {
+  for_each_key<eyes_blame_key>(map, [&](const eyes_blame_key& key) {
     const bool held = key.holder == EYES_HOLDER_VM && key.who == slot;
-    if (key.waiter != slot && !held) continue;
+    if (key.waiter != slot && !held) return;
     (void)bpf_map_delete_elem(bpf_map__fd(map), &key);  // gone is as good
-  }
+  });
 }
 
 void BpfSensor::forget_process(pid_t tgid) {
@@ -360,8 +362,12 @@ void BpfSensor::forget_process(pid_t tgid) {
 }
 
 std::size_t BpfSensor::table_entries() const {
-  return keys_of<eyes_blame_key>(programs_->skeleton->maps.blame).size() +
-         keys_of<__u32>(programs_->skeleton->maps.told).size();
+  std::size_t count = 0;
+  for_each_key<eyes_blame_key>(programs_->skeleton->maps.blame,
+                               [&](const eyes_blame_key&) { ++count; });
+  for_each_key<__u32>(programs_->skeleton->maps.told,
+                      [&](const __u32&) { ++count; });
+  return count;
 }
 
 std::vector<ProgramVerdict> probe_programs() {

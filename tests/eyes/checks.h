@@ -28,6 +28,10 @@ void check_churn(const std::string& minivm, int vms, pid_t others);
 /// Discovery: a VM that comes or goes is noticed within 100 ms.
 void check_discovery(const std::string& minivm, int times);
 
+/// Acceptance 6: what the whole agent allocates in `seconds` of ticks, with the
+/// VMs that are there.
+void check_ticks(int seconds);
+
 /// Every program that this host wants loads on this kernel.
 void check_programs();
 

@@ -18,6 +18,7 @@ constexpr const char* kUsage =
     "       eyes_check churn MINIVM COUNT [PID]\n"
     "       eyes_check discovery MINIVM TIMES\n"
     "       eyes_check programs\n"
+    "       eyes_check ticks SECONDS\n"
     "Holds what the eyes see of live processes against what the kernel and "
     "the\n"
     "workload say. Exit 1 when a figure is off, 2 when it cannot be "
@@ -49,6 +50,8 @@ bool dispatch(const std::vector<std::string>& words) {
     check_churn(words[1], std::atoi(words[2].c_str()), others);
   } else if (check == "discovery" && words.size() == 3) {
     check_discovery(words[1], std::atoi(words[2].c_str()));
+  } else if (check == "ticks" && words.size() == 2) {
+    check_ticks(std::atoi(words[1].c_str()));
   } else if (check == "programs" && words.size() == 1) {
     check_programs();
   } else {

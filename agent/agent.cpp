@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 #include "agent/attached_vms.h"
 #include "agent/discovery.h"
@@ -73,8 +74,10 @@ class Agent::Loop {
   std::uint64_t ticks_ = 0;
   std::uint64_t ticks_skipped_ = 0;
   std::uint64_t slow_ticks_ = 0;
+  std::uint64_t lost_seen_ = 0;
   Instant started_{};
   Instant second_due_{};
+  bool some_left_out_ = false;  // a VM that could not be attached
   bool stopping_ = false;
 };
 
@@ -184,6 +187,7 @@ void Agent::Loop::add_found(const std::vector<VmIdentity>& found) {
     if (!added) {
       log_warning("attach pid={} what=\"{}\" next=\"it is not observed\"",
                   identity.pid, escaped(added.error().what));
+      some_left_out_ = true;
     }
   }
 }
@@ -236,8 +240,14 @@ void Agent::Loop::slow_tick() {
   if (slow_ticks_ % kScanPeriod != 0) return;
   vms_->read_blame();
   follow_kvm();
-  // Without BPF nothing tells of a process that enters its first guest.
-  if (!vms_->is_bpf()) find_vms();
+  // Without BPF nothing tells of a process that enters its first guest, and
+  // what is lost may have been just that.
+  const std::uint64_t lost = vms_->last_sample().lost;
+  const bool has_room = vms_->vms().size() < config_.vm_count_max;
+  const bool is_due = !vms_->is_bpf() || lost != lost_seen_ ||
+                      (has_room && std::exchange(some_left_out_, false));
+  lost_seen_ = lost;
+  if (is_due) find_vms();
 }
 
 void Agent::Loop::follow_kvm() {

@@ -20,14 +20,17 @@ namespace {
 // Debian kernels' HZ=250: the quota edge must come two ticks early.
 constexpr Duration kKernelTick = std::chrono::milliseconds{4};
 
-// By its name alone: which threads are vCPUs, KVM says itself.
+// By its name alone: which threads are vCPUs, KVM says itself. Nothing of a
+// thread that has ended or is about to: BPF may have seen its exit already.
 std::optional<ThreadClass> class_by_name(const ProcRoot& proc, pid_t pid,
                                          pid_t tid) {
-  auto comm =
-      read_text_at(proc.fd(), fmt::format("{}/task/{}/comm", pid, tid), 64);
-  if (!comm) return std::nullopt;  // it has ended
-  while (!comm->empty() && comm->back() == '\n') comm->pop_back();
-  return classify_thread(*comm, "").thread_class;
+  constexpr std::uint32_t kExiting = 0x4;  // PF_EXITING
+  auto text =
+      read_text_at(proc.fd(), fmt::format("{}/task/{}/stat", pid, tid), 4096);
+  if (!text) return std::nullopt;
+  const auto stat = parse_stat(*text);
+  if (!stat || (stat->flags & kExiting) != 0) return std::nullopt;
+  return classify_thread(stat->comm, "").thread_class;
 }
 
 }  // namespace
@@ -51,11 +54,12 @@ Result<> AttachedVms::open_bpf() {
 
 void AttachedVms::open_files() {
   FileSensor::Limits limits;
-  limits.files_max = raise_open_file_limit() / 2;
+  limits.files_max = open_files_max_ / 2;
   files_ = std::make_unique<FileSensor>(world_.proc, world_.cgroups, limits);
 }
 
 Result<> AttachedVms::open() {
+  open_files_max_ = raise_open_file_limit();
   if (config_.sense.sensor != SensorChoice::kFiles) {
     auto opened = open_bpf();
     if (opened) return {};
@@ -83,6 +87,7 @@ Result<bool> AttachedVms::follow_kvm() {
   const std::vector<Vm> known = std::exchange(vms_, {});
   for (const Vm& vm : known) {
     throttle_.detach(vm.id);
+    forget_end(vm.id);
     if (connect(vm)) vms_.push_back(vm);
   }
   return true;
@@ -139,23 +144,6 @@ void AttachedVms::set_edges(const Vm& vm) {
   bpf_->slots().set_edges(vm.id, thresholds);
 }
 
-Result<> AttachedVms::connect_files(const Vm& vm) {
-  auto process = ProcessWatch::open(world_.proc, vm.identity);
-  if (!process) return pass(process, "attach");
-  auto attached = files_->attach(vm);
-  if (!attached) return pass(attached, "attach");
-  const VmId id = vm.id;
-  auto watched = world_.events.watch(
-      process->fd(), EPOLLIN,
-      [this, id](std::uint32_t) { remove(id, "its process ended"); });
-  if (!watched) {
-    (void)files_->detach(id);  // it was attached a line ago
-    return pass(watched, "attach");
-  }
-  ends_.emplace(id, std::move(*process));
-  return {};
-}
-
 void AttachedVms::read_throttling_of(const Vm& vm) {
   if (world_.cgroups == nullptr || vm.identity.cgroup.empty()) return;
   auto attached = throttle_.attach(vm, *world_.cgroups);
@@ -164,9 +152,34 @@ void AttachedVms::read_throttling_of(const Vm& vm) {
             one_word(vm.identity.name), escaped(attached.error().what));
 }
 
+// BPF tells of a VM's end as well, and sooner; but only of one that it saw.
+Result<> AttachedVms::watch_end(const Vm& vm) {
+  auto process = ProcessWatch::open(world_.proc, vm.identity);
+  if (!process) return pass(process, "attach");
+  const VmId id = vm.id;
+  auto watched = world_.events.watch(
+      process->fd(), EPOLLIN,
+      [this, id](std::uint32_t) { remove(id, "its process ended"); });
+  if (!watched) return pass(watched, "attach");
+  ends_.emplace(id, std::move(*process));
+  return {};
+}
+
+void AttachedVms::forget_end(VmId id) {
+  const auto end = ends_.find(id);
+  if (end == ends_.end()) return;
+  world_.events.forget(end->second.fd());
+  ends_.erase(end);
+}
+
 Result<> AttachedVms::connect(const Vm& vm) {
-  auto connected = bpf_ ? connect_bpf(vm) : connect_files(vm);
-  if (!connected) return connected;
+  auto watched = watch_end(vm);
+  if (!watched) return watched;
+  auto connected = bpf_ ? connect_bpf(vm) : files_->attach(vm);
+  if (!connected) {
+    forget_end(vm.id);
+    return pass(connected, "attach");
+  }
   read_throttling_of(vm);
   return {};
 }
@@ -196,13 +209,11 @@ const Vm* AttachedVms::find(VmId id) const {
 void AttachedVms::remove(VmId id, const char* why) {
   const Vm* vm = find(id);
   if (vm == nullptr) return;
+  forget_end(id);
   if (bpf_) {
     bpf_->forget_blame(id);
     bpf_->slots().close(id);
   } else {
-    const auto end = ends_.find(id);
-    if (end != ends_.end()) world_.events.forget(end->second.fd());
-    ends_.erase(id);
     (void)files_->detach(id);  // it is attached, by the invariant
   }
   throttle_.detach(id);

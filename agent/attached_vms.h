@@ -75,7 +75,8 @@ class AttachedVms {
   void open_files();
   Result<> connect(const Vm& vm);
   Result<> connect_bpf(const Vm& vm);
-  Result<> connect_files(const Vm& vm);
+  Result<> watch_end(const Vm& vm);
+  void forget_end(VmId id);
   void adopt_threads(const Vm& vm, const std::vector<pid_t>& tasks);
   void read_throttling_of(const Vm& vm);
   void set_edges(const Vm& vm);
@@ -87,7 +88,8 @@ class AttachedVms {
   World world_;
   std::unique_ptr<BpfSensor> bpf_;
   std::unique_ptr<FileSensor> files_;
-  std::map<VmId, ProcessWatch> ends_;  // in files mode
+  std::map<VmId, ProcessWatch> ends_;  // of each VM
+  std::uint64_t open_files_max_ = 0;
   ThrottleReader throttle_;
   std::vector<Vm> vms_;
   std::vector<VmId> moved_;  // to be identified anew at the slow pace

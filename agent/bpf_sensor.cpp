@@ -53,11 +53,11 @@ constexpr std::array kPrograms = {
     ProgramRow{"on_wakeup_new", Need::kAlways, "new threads are not seen"},
     ProgramRow{"on_exit", Need::kAlways, "ended threads are not seen"},
     ProgramRow{"on_rename", Need::kOptional,
-               "vhost workers before Linux 6.4 are found by rescans only"},
+               "vhost workers born after attachment are not seen before 6.4"},
     ProgramRow{"on_move", Need::kOptional,
-               "a VM put into another cgroup is found by rescans only"},
+               "a VM put into another cgroup keeps its old throttling figures"},
     ProgramRow{"on_kvm_entry", Need::kKvm,
-               "vCPUs are found by thread name only; no halt-polling time"},
+               "vCPUs count as the emulator's threads; no new VMs are told of"},
     ProgramRow{"on_kvm_exit_amd", Need::kAmd, "exits by tracepoints only"},
     ProgramRow{"on_kvm_mmio_amd", Need::kAmd,
                "MMIO exits are counted as page faults"},
@@ -296,6 +296,9 @@ Result<> BpfSensor::connect() {
                                          nullptr));
   if (!programs_->ring) return fail(errno, "map the event ring");
   slots_->adopt_agent(static_cast<pid_t>(syscall(SYS_gettid)));
+  // Being switched in takes the clock pair, which what follows relies on.
+  for (int i = 0; i < 1000 && !slots_->has_clock(); ++i) usleep(50);
+  if (!slots_->has_clock()) return fail(0, "sched_switch does not fire");
   return {};
 }
 

@@ -165,8 +165,7 @@ DoctorLine module_line(const DoctorHost& host) {
             "module",
             kMissing,
             "kvm is not loaded",
-            "no VM runs here; exits and vCPUs are not seen until outriderd "
-            "starts again after it is loaded",
+            "no VM runs here; outriderd opens its eyes anew when it is loaded",
             "modprobe kvm_amd or kvm_intel, and switch on virtualization in "
             "the firmware"};
   }
@@ -184,8 +183,8 @@ DoctorLine module_line(const DoctorHost& host) {
           others.empty()
               ? "kvm without kvm_amd or kvm_intel"
               : "kvm with " + others + ", neither kvm_amd nor kvm_intel",
-          "guests may run without kvm_entry and kvm_exit: vCPUs are then known "
-          "by thread name or cgroup only, and exits are not seen",
+          "guests may run without kvm_entry and kvm_exit: vCPUs then count as "
+          "the emulator's threads, exits are not seen",
           others.empty() ? "modprobe kvm_amd or kvm_intel" : ""};
 }
 

@@ -67,7 +67,8 @@ int main(int count, char** words) {
       "It writes to no knob of any VM (mode: observe). Ask it with "
       "`outrider`.\n"
       "\n"
-      "Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE and CAP_SYS_NICE;\n"
+      "Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_SYS_NICE,\n"
+      "CAP_IPC_LOCK and CAP_DAC_READ_SEARCH;\n"
       "what it has to do without, it says at its start and in `outrider "
       "status`.\n"};
   outrider::Arguments arguments;

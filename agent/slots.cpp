@@ -252,6 +252,8 @@ void Slots::adopt_agent(pid_t tid) {
   store(eyes_.index(tid), static_cast<__u16>(agent_slot_));
 }
 
+bool Slots::has_clock() const { return load(eyes_.clock_pair->rq_ns) != 0; }
+
 void Slots::set_class(pid_t tid, ThreadClass thread_class) {
   const std::uint32_t slot = load(eyes_.index(tid));
   if (slot == 0 || thread_class == ThreadClass::kVcpu) return;

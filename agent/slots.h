@@ -49,6 +49,8 @@ class Slots {
   void set_edges(VmId vm, EdgeThresholds thresholds);
   /// Marks this process's own thread, by which the clock pair is taken.
   void adopt_agent(pid_t tid);
+  /// Whether that thread has been switched in, and both clocks taken, by now.
+  bool has_clock() const;
 
   /// Sensor::read. Blame and throttling are not in this memory: their owner
   /// writes them into the Sample.

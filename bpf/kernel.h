@@ -18,6 +18,7 @@ struct rq {
 };
 
 struct cfs_bandwidth {
+	__u64 quota;
 	__u64 runtime;
 };
 

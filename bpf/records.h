@@ -19,7 +19,7 @@
 #define EYES_THREADS_MAX 16384 /* slot 0 is "no thread" */
 #define EYES_VMS_MAX 4096      /* slot 0 is "no VM" */
 #define EYES_PIDS_MAX 4194304  /* PID_MAX_LIMIT of a 64-bit kernel */
-#define EYES_BLAME_MAX 4096    /* (waiter, holder) pairs */
+#define EYES_BLAME_MAX 2048    /* (waiter, holder) pairs */
 #define EYES_PAGE_BYTES 4096
 #define EYES_RING_BYTES (256 * 1024)
 
@@ -108,9 +108,10 @@ struct eyes_vm {
 	__u32 vcpus;
 	__u32 asleep; /* of the vCPUs */
 	__u32 tgid;
-	__u8 quota_fired; /* until the quota is above the threshold again */
+	__u32 quota_fired_at; /* rq clock / 2^20, about ms */
+	__u8 quota_fired; /* until there is more again, and for 10 ms */
 	__u8 wait_fired;  /* within this window */
-	__u8 pad[6];
+	__u8 pad[2];
 };
 static_assert(sizeof(struct eyes_vm) == 64, "one cache line");
 
@@ -125,12 +126,13 @@ struct eyes_clock {
 	__u32 pad;
 	__u64 monotonic_ns;
 	__u64 rq_ns;
+	__u64 rq_minus_monotonic; /* in one word, for programs */
 };
 
 struct eyes_lost {
 	__u64 threads; /* no slot left */
 	__u64 events;  /* ring full */
-	__u64 blame;   /* pair table full */
+	__u64 blame;   /* no room for a pair */
 };
 
 enum eyes_event_kind {

@@ -93,7 +93,10 @@ static __always_inline __u64 rq_clock_of(struct task_struct *task)
 	return task->se.cfs_rq->rq->clock;
 }
 
-/* Never called in a plain switch: reading the clock costs more than it does. */
+/*
+ * False when the ring is full. Never called in a plain switch: reading the
+ * clock costs more than it does.
+ */
 static __noinline int tell(__u32 kind, __u32 vm, __u64 tgid_tid, __u64 value_ns)
 {
 	struct eyes_event *event;
@@ -111,7 +114,7 @@ static __noinline int tell(__u32 kind, __u32 vm, __u64 tgid_tid, __u64 value_ns)
 	event->monotonic_ns = bpf_ktime_get_ns();
 	event->value_ns = value_ns;
 	bpf_ringbuf_submit(event, wakeup);
-	return 0;
+	return 1;
 }
 
 static __always_inline __u64 tgid_tid(struct task_struct *task)

@@ -15,8 +15,9 @@ const volatile __u8 guest_time_on;
 const volatile __u32 blame_below;
 const volatile __u32 blame_every;
 
+/* Host tasks come and go: the pairs that were not seen longest make room. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, EYES_BLAME_MAX);
 	__type(key, struct eyes_blame_key);
 	__type(value, __u64);
@@ -42,22 +43,26 @@ static __always_inline void begin_busy(struct eyes_thread *thread)
 
 /*
  * What is left of the tightest quota above `task`: the group's pool plus this
- * CPU's slice, of each level that has a quota. ~0 without one.
+ * CPU's slice, of each level that has a quota. Very much without one. `quota`
+ * is that level's, for a whole period.
  */
-static __always_inline __u64 quota_left(struct task_struct *task)
+static __always_inline __u64 quota_left(struct task_struct *task, __u64 *quota)
 {
 	struct cfs_rq *cfs_rq = task->se.cfs_rq;
 	struct sched_entity *parent = task->se.parent;
 	__s64 least = (__s64)(~0ULL >> 1);
 
+	*quota = ~0ULL;
 #pragma unroll
 	for (int level = 0; level < 6; level++) {
 		if (cfs_rq->runtime_enabled) {
 			__s64 left = cfs_rq->runtime_remaining +
 				     (__s64)cfs_rq->tg->cfs_bandwidth.runtime;
 
-			if (left < least)
+			if (left < least) {
 				least = left;
+				*quota = cfs_rq->tg->cfs_bandwidth.quota;
+			}
 		}
 		if (!parent)
 			break;
@@ -67,19 +72,32 @@ static __always_inline __u64 quota_left(struct task_struct *task)
 	return least < 0 ? 0 : least;
 }
 
+/*
+ * Calls once as the quota runs out, and again after it was refilled. A quota
+ * that is small itself is near its end at half of it. CPUs hold slices that
+ * cannot be seen from here, so what is left seems to rise and fall: no more
+ * than one call in 10 ms, whatever the guest does.
+ */
 static __always_inline void check_quota(struct eyes_thread *thread,
 					struct task_struct *task)
 {
 	struct eyes_vm *vm = vm_at(thread->vm);
-	__u64 left;
+	__u64 edge = vm->quota_edge_ns;
+	__u64 left, quota;
+	__u32 now;
 
-	if (!vm->quota_edge_ns)
+	if (!edge)
 		return;
-	left = quota_left(task);
-	if (left > vm->quota_edge_ns) {
-		vm->quota_fired = 0;
+	left = quota_left(task, &quota);
+	if (edge > quota / 2)
+		edge = quota / 2;
+	now = rq_clock_of(task) >> 20;
+	if (left > edge) {
+		if (now - vm->quota_fired_at > 10)
+			vm->quota_fired = 0;
 	} else if (!vm->quota_fired) {
 		vm->quota_fired = 1;
+		vm->quota_fired_at = now;
 		tell(EYES_EVENT_QUOTA_EDGE, thread->vm, tgid_tid(task), left);
 	}
 }
@@ -143,6 +161,7 @@ static __noinline int take_clock_pair(__u64 now)
 	barrier();
 	clock_pair.monotonic_ns = bpf_ktime_get_ns();
 	clock_pair.rq_ns = now;
+	clock_pair.rq_minus_monotonic = now - clock_pair.monotonic_ns;
 	barrier();
 	clock_pair.seq++;
 	return 0;
@@ -301,7 +320,7 @@ int BPF_PROG(on_exit, struct task_struct *task)
 		return 0;
 	slot_of_pid[task->pid & (EYES_PIDS_MAX - 1)] = 0;
 	vm = vm_at(thread->vm);
-	now = bpf_ktime_get_ns() + (clock_pair.rq_ns - clock_pair.monotonic_ns);
+	now = bpf_ktime_get_ns() + clock_pair.rq_minus_monotonic;
 	thread->seq++;
 	barrier();
 	if (thread->state == EYES_RUNNING && (__s64)(now - thread->since) > 0)
@@ -364,8 +383,9 @@ static __noinline int tell_new_vm(struct task_struct *task)
 
 	if (seen && *seen == started)
 		return 0;
-	bpf_map_update_elem(&told, &tgid, &started, BPF_ANY);
-	return tell(EYES_EVENT_NEW_VM, 0, tgid_tid(task), 0);
+	if (tell(EYES_EVENT_NEW_VM, 0, tgid_tid(task), 0))
+		bpf_map_update_elem(&told, &tgid, &started, BPF_ANY);
+	return 0;
 }
 
 /* The thread has entered a guest, so it is a vCPU, whatever its name. */
@@ -374,8 +394,7 @@ static __noinline int become_vcpu(struct task_struct *task,
 {
 	struct eyes_thread *thread = thread_at(slot);
 	struct eyes_vm *vm = vm_at(thread->vm);
-	__u64 now = bpf_ktime_get_ns() +
-		    (clock_pair.rq_ns - clock_pair.monotonic_ns);
+	__u64 now = bpf_ktime_get_ns() + clock_pair.rq_minus_monotonic;
 
 	if (thread->class_ == EYES_AGENT || !kvm_vcpu)
 		return 0;

@@ -76,7 +76,8 @@ void fill(Slots& slots, Memory& memory) {
                        .pad = 0,
                        .monotonic_ns = static_cast<__u64>(
                            monotonic_now().time_since_epoch().count()),
-                       .rq_ns = 1'000'000'000};
+                       .rq_ns = 1'000'000'000,
+                       .rq_minus_monotonic = 0};
 }
 
 // How busy the host is: which threads have a busy period open when it is read,
@@ -149,9 +150,11 @@ class Groups {
  public:
   Groups() {
     for (const Place& place : kPlaces) {
-      if (access(place.root, W_OK) != 0) continue;
-      const std::string parent = std::string(place.root) + "/outrider-bench-" +
-                                 std::to_string(getpid());
+      // A tmpfs that only holds the mounts of v1 has none of its files.
+      const std::string root = place.root;
+      if (access((root + "/cgroup.procs").c_str(), W_OK) != 0) continue;
+      const std::string parent = root + "/outrider-bench-" +
+                                 std::to_string(getpid()) + "-" + place.file;
       if (mkdir(parent.c_str(), 0755) != 0) continue;
       made_.push_back(parent);
       for (int i = 0; i < kVms; ++i) {

@@ -4,7 +4,9 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdio>
 #include <cstring>
+#include <exception>
 #include <string>
 
 #include "agent/agent.h"
@@ -58,10 +60,7 @@ int run(const Arguments& arguments) {
   return serve(*config);
 }
 
-}  // namespace
-}  // namespace outrider
-
-int main(int count, char** words) {
+int run(int count, char** words) {
   CLI::App app{
       "outriderd watches what each VM of this host demands.\n"
       "It writes to no knob of any VM (mode: observe). Ask it with "
@@ -71,7 +70,7 @@ int main(int count, char** words) {
       "CAP_IPC_LOCK and CAP_DAC_READ_SEARCH;\n"
       "what it has to do without, it says at its start and in `outrider "
       "status`.\n"};
-  outrider::Arguments arguments;
+  Arguments arguments;
   app.add_option("--config", arguments.config,
                  "configuration file instead of /etc/outrider/outrider.yaml "
                  "and conf.d/*.yaml beside it");
@@ -82,7 +81,21 @@ int main(int count, char** words) {
   try {
     app.parse(count, words);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : outrider::kExitUsage;
+    return app.exit(error) == 0 ? 0 : kExitUsage;
   }
-  return outrider::run(arguments);
+  return run(arguments);
+}
+
+}  // namespace
+}  // namespace outrider
+
+int main(int count, char** words) {
+  try {
+    return outrider::run(count, words);
+  } catch (const std::exception& thrown) {  // a library's: we throw none
+    fputs("outriderd: ", stderr);
+    fputs(thrown.what(), stderr);
+    fputs("\n", stderr);
+    return outrider::kExitError;
+  }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ struct Figure {
 inline double quantile(std::vector<double> values, double q) {
   std::sort(values.begin(), values.end());
   const auto last = static_cast<double>(values.size() - 1);
-  return values[static_cast<std::size_t>(q * last + 0.5)];
+  return values[static_cast<std::size_t>(std::lround(q * last))];
 }
 
 inline double median(const std::vector<double>& values) {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The seam to forecasting: quantiles of the peak over the next horizon.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "agent/base/units.h"
+
+namespace outrider {
+
+/// The quantiles that are tracked, in thousandths, rising.
+inline constexpr std::array<std::int64_t, 6> kTausPermille = {500, 800, 900,
+                                                              950, 990, 999};
+inline constexpr std::size_t kTaus = kTausPermille.size();
+
+/// One step's demand of one VM.
+struct Observation {
+  enum class Kind : std::uint8_t {
+    kExact,
+    kUpperBound,  // a busy period is open: the truth is at most this
+    kMissing,     // nothing was seen: `value` says nothing
+  };
+  MilliCpus value;
+  Kind kind = Kind::kExact;
+};
+
+/// Quantiles of the peak over the next horizon. Invariant: none is negative,
+/// none below the one before.
+struct Forecast {
+  std::array<MilliCpus, kTaus> peak{};
+  // How it has done so far: share of steps, in thousandths, whose peak was not
+  // above the quantile; and of how many steps that is.
+  std::array<std::int16_t, kTaus> coverage_permille{};
+  std::uint32_t scored = 0;
+  std::uint8_t expert = 0;         // that weighs most, see expert_name()
+  std::uint16_t season_steps = 0;  // 0: no season is believed in
+};
+
+/// One series. Deterministic: the same observations give the same forecasts,
+/// bit for bit. Allocates nothing after it was made.
+class Forecaster {
+ public:
+  virtual ~Forecaster() = default;
+
+  /// The next step of an even clock. Missing steps are told, not left out.
+  virtual void observe(Observation now) = 0;
+  /// Of the peak over the next horizon, as of the last `observe`.
+  virtual const Forecast& forecast() const = 0;
+  /// A bounded piece of the work that is not for every step (the search for a
+  /// season); any number of calls is right, more find it sooner.
+  virtual void ponder() = 0;
+
+  /// All that was learned, as bytes that `load` takes on a machine of the same
+  /// kind; of a size that never changes.
+  virtual std::size_t state_bytes() const = 0;
+  virtual void save(std::span<std::byte> state) const = 0;
+  /// False, and nothing changed, if the bytes are not such a state.
+  virtual bool load(std::span<const std::byte> state) = 0;
+};
+
+const char* expert_name(std::uint8_t expert);
+
+}  // namespace outrider

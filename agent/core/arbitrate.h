@@ -35,17 +35,19 @@ struct Share {
   friend bool operator==(const Share&, const Share&) = default;
 };
 
-/// Weighted max-min by progressive filling, O(n log n): floors first, then
-/// needs up to each ceiling, then reserves; what is still unmet of needs is
-/// lent from the reserves of lower ranks (a number: critical is 0, so batch
-/// borrows from everyone). Whole milli-CPUs; what rounding leaves goes to the
-/// first claims, in their order.
-/// Shape: `shares` is as long as `claims`. Errors: none; with floors above
-/// capacity every VM holds its floor and nothing more (a policy that allows
-/// this is refused before, see Controller). Allocates only when `claims` grows.
-/// Source: Bertsekas and Gallager, Data Networks, 6.5.2 (max-min fairness).
+/// Invariant: none; it keeps scratch memory from call to call.
 class Arbiter {
  public:
+  /// Weighted max-min by progressive filling, O(n log n): floors first, then
+  /// needs up to each ceiling, then reserves; what is still unmet of needs is
+  /// lent from the reserves of lower ranks (a number: critical is 0, so batch
+  /// borrows from everyone). Whole milli-CPUs; what rounding leaves goes to the
+  /// first claims, in their order.
+  /// Shape: `shares` is as long as `claims`. Errors: none; with floors above
+  /// capacity every VM holds its floor and nothing more (a policy that allows
+  /// this is refused before, see Controller). Allocates only when `claims`
+  /// grows. Source: Bertsekas and Gallager, Data Networks, 6.5.2 (max-min
+  /// fairness).
   void arbitrate(MilliCpus capacity, std::span<const Claim> claims,
                  std::span<Share> shares);
 

@@ -88,8 +88,10 @@ struct VmState {
   Forecast ahead;          // over the prediction horizon
   Forecast reserve_ahead;  // over the reserve's horizon
   bool in_charge = false;  // Outrider has set its cap
+  bool missing = false;    // nothing was seen of it in the last tick
   bool contended = false;  // somebody else writes there: left alone
   bool let_go = false;     // in live migration, or released
+  bool gone = false;       // its cgroup is no more
   ShadowStats stats;
 };
 
@@ -113,35 +115,55 @@ class Controller {
              ForecasterFactory make_forecaster);
   ~Controller();
 
-  /// Errors: floors above capacity times the class's overcommit, naming the
-  /// VMs. Nothing has changed then.
+  /// Errors: floors, each divided by its class's overcommit, above capacity;
+  /// the text names the VMs.
   static Result<> check(const Policy& policy, const HostFacts& host,
                         std::span<const VmFacts> vms);
+  /// All of it at once. Errors: as of `check`; nothing has changed then.
   Result<> change_policy(Policy policy);
 
-  void add_vm(const VmFacts& vm);
-  /// What was learned is kept by UUID, or dropped, as the policy says.
+  /// What was learned of its UUID before is taken up. Errors: as of `check`,
+  /// with it; it is only observed then. Asserts that its id is new and above
+  /// all others.
+  Result<> add_vm(const VmFacts& vm);
+  /// What was learned is kept by UUID, or dropped, as the policy says. Nothing
+  /// happens if there is no such VM.
   void remove_vm(VmId vm);
 
-  /// Valid until the next call of anything.
+  /// One tick: what is to be set now, shrinking first. Valid until the next
+  /// call of anything. Allocates nothing.
   std::span<const Action> tick(const TickInput& input);
+  /// The fast path: a hand-over to that VM, or nothing. As `tick` otherwise.
   std::span<const Action> edge(const EdgeInput& input);
   /// `outcomes[i]` is of `plan[i]`, of the last tick or edge.
   void settle(std::span<const Action> plan, std::span<const Outcome> outcomes);
 
-  /// The knobs say something else than was written: `cap` is there now.
+  /// The knob says something else than was written: `cap` is there now.
   void adopt(VmId vm, MilliCpus cap);
-  /// Somebody else wrote `cap` at `now`: re-asserted once after back-off, then
-  /// contended.
+  /// Somebody else wrote `cap` at `now`: re-asserted once after back-off; the
+  /// second time within a minute the VM is contended and left alone.
   void foreign_write(VmId vm, Instant now, MilliCpus cap);
+  /// An operator says that the other writer is gone.
   void release_contention(VmId vm);
-  /// Its baseline goes back and nothing is written until `take_up`.
+  /// In live migration: nothing is set until `take_up`. Putting its baseline
+  /// back is the caller's.
   void let_go(VmId vm);
+  /// It is here to stay, with its baseline in force.
   void take_up(VmId vm);
+  /// An operator's own choice for it: the least of this and the policy's holds.
+  void set_mode(VmId vm, Mode mode);
+  /// Likewise for all.
+  void set_host_mode(Mode mode);
 
-  std::span<const VmState> vms() const;  // sorted by id
+  /// Sorted by id.
+  std::size_t vm_count() const;
+  /// The i-th. Valid until a VM comes or goes.
+  const VmState& vm(std::size_t i) const;
+  /// nullptr: no such VM.
   const VmState* find(VmId vm) const;
+  /// What VMs may hold: all CPUs less the host's own share.
   MilliCpus capacity() const;
+  /// In force.
   const Policy& policy() const;
 
  private:

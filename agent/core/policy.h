@@ -68,6 +68,9 @@ struct CpuPolicy {
   Split split = Split::kPooled;
   Duration cap_period = std::chrono::milliseconds{100};  // of cpu.max
   Duration burst = std::chrono::milliseconds{5};         // cpu.max.burst, most
+  // What the cap itself holds where edges and a reserve stand behind it; from
+  // there to the class's quantile is the reserve's.
+  std::int64_t cap_quantile_permille = 800;
   MilliCpus host_share{100};              // kept free for the host itself
   std::int64_t dead_band_permille = 100;  // changes below it are not made
   MilliCpus dead_band{20};                // nor those below this

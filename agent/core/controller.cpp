@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/controller.h"
+
+#include <algorithm>
+#include <cassert>
+#include <map>
+#include <utility>
+
+#include "agent/core/seat.h"
+
+namespace outrider {
+namespace {
+
+// A late tick counts for as many steps as it took, up to this.
+constexpr std::uint64_t kStepsMax = 64;
+
+// Pieces of the search for seasons, a tick: a few microseconds of it.
+constexpr std::size_t kPonders = 4;
+
+// VMs that are gone, but may come back with what was learned of them.
+constexpr std::size_t kSuspendedMax = 1024;
+
+constexpr std::size_t kStartActions = 3;
+constexpr std::size_t kNamesMax = 5;  // in an error's text
+
+std::string name_of(const VmFacts& vm) {
+  return vm.name.empty() ? vm.uuid : vm.name;
+}
+
+MilliCpus capacity_of(const Policy& policy, const HostFacts& host) {
+  return std::max(MilliCpus{host.cpus * 1000} - policy.cpu.host_share,
+                  MilliCpus{});
+}
+
+}  // namespace
+
+struct Controller::Inside {
+  /// What was learned of a VM that is gone.
+  struct Suspended {
+    std::array<std::vector<std::byte>, Seat::kSeries> series;
+    std::uint64_t number = 0;  // the lowest is dropped first
+  };
+
+  Rules rules;
+  HostFacts host;
+  ForecasterFactory make_forecaster;
+  std::vector<std::unique_ptr<Seat>> seats;  // sorted by id
+  std::map<std::string, Suspended> suspended;
+  std::uint64_t suspensions = 0;
+  Arbiter arbiter;
+  std::vector<Claim> claims;
+  std::vector<Share> shares;
+  std::vector<Action> plan;
+  std::vector<Action> grown;  // scratch: the second half of a plan
+  Instant first_tick{};
+  Instant now{};
+  std::uint64_t steps = 0;
+  std::size_t pondered = 0;
+  MilliCpus free;  // neither held nor reserved
+  bool started = false;
+
+  MilliCpus capacity() const { return capacity_of(rules.policy, host); }
+  std::vector<std::unique_ptr<Seat>>::iterator place_of(VmId vm);
+  Seat* seat(VmId vm);
+  std::uint32_t steps_until(Instant at);
+  void sense(const TickInput& input);
+  void arbitrate();
+  void decide();
+  void push(std::vector<Action>& actions, const Action& action,
+            const Seat& seat) const;
+  void ponder();
+  void suspend(const Seat& seat);
+  void resume(Seat& seat);
+};
+
+std::vector<std::unique_ptr<Seat>>::iterator Controller::Inside::place_of(
+    VmId vm) {
+  return std::lower_bound(seats.begin(), seats.end(), vm,
+                          [](const std::unique_ptr<Seat>& seat, VmId id) {
+                            return seat->state.facts.id < id;
+                          });
+}
+
+Seat* Controller::Inside::seat(VmId vm) {
+  const auto place = place_of(vm);
+  if (place == seats.end() || (*place)->state.facts.id != vm) return nullptr;
+  return place->get();
+}
+
+// Forecasters live on an even clock that began with the first tick, so that a
+// season's phase does not drift with the ticks' delays.
+std::uint32_t Controller::Inside::steps_until(Instant at) {
+  if (!started) {
+    started = true;
+    first_tick = at;
+    steps = 1;
+    return 1;
+  }
+  const auto half = rules.tick_period / 2;
+  const auto due = static_cast<std::uint64_t>(
+      (at - first_tick + half) / rules.tick_period + 1);
+  const std::uint64_t count = due > steps ? due - steps : 0;
+  steps = std::max(steps, due);
+  return static_cast<std::uint32_t>(std::min(count, kStepsMax));
+}
+
+void Controller::Inside::sense(const TickInput& input) {
+  const std::uint32_t passed = steps_until(input.now);
+  auto next = input.vms.begin();
+  for (const auto& seat : seats) {
+    const VmId id = seat->state.facts.id;
+    while (next != input.vms.end() && next->vm < id) ++next;
+    const bool is_there = next != input.vms.end() && next->vm == id;
+    seat->sense(rules, is_there ? &*next : nullptr, input.interval, passed);
+    seat->account(input.interval);
+  }
+}
+
+void Controller::Inside::arbitrate() {
+  MilliCpus asked;
+  for (std::size_t i = 0; i < seats.size(); ++i) {
+    claims[i] = seats[i]->claim(rules, now);
+    asked += claims[i].need;
+  }
+  // What is only held because lowering is slow gives way to what is needed.
+  if (asked > capacity()) {
+    for (std::size_t i = 0; i < seats.size(); ++i) {
+      claims[i] = seats[i]->bare_claim();
+    }
+  }
+  arbiter.arbitrate(capacity(), claims, shares);
+}
+
+// One cap for each vCPU as well, where that is wanted: equal parts of the
+// VM's, and no more than a whole CPU is ever needed by one.
+void Controller::Inside::push(std::vector<Action>& actions,
+                              const Action& action, const Seat& seat) const {
+  actions.push_back(action);
+  if (rules.policy.cpu.split != Split::kEqual) return;
+  const std::int64_t vcpus = seat.state.facts.vcpus;
+  const MilliCpus least = least_cap(rules.policy.cpu.cap_period);
+  for (std::int64_t i = 0; i < vcpus; ++i) {
+    Action part = action;
+    part.knob = Knob::kVcpuMax;
+    part.index = static_cast<std::uint16_t>(i);
+    part.value = std::max((action.value + vcpus - 1) / vcpus, least.count());
+    part.old = action.old < 0 ? -1 : (action.old + vcpus - 1) / vcpus;
+    actions.push_back(part);
+  }
+}
+
+void Controller::Inside::decide() {
+  plan.clear();
+  grown.clear();
+  MilliCpus held;
+  for (std::size_t i = 0; i < seats.size(); ++i) {
+    Seat& seat = *seats[i];
+    Action action;
+    if (seat.decide(rules, now, shares[i], action)) {
+      const bool shrinks = action.old < 0 || action.value < action.old;
+      push(shrinks ? plan : grown, action, seat);
+    }
+    held += shares[i].allocation - shares[i].loan + shares[i].reserve;
+    std::array<Action, kStartActions> starts;
+    const std::size_t count = seat.start_actions(rules, starts);
+    grown.insert(grown.end(), starts.begin(), starts.begin() + count);
+  }
+  free = std::max(capacity() - held, MilliCpus{});
+  plan.insert(plan.end(), grown.begin(), grown.end());
+}
+
+void Controller::Inside::ponder() {
+  if (seats.empty()) return;
+  const std::size_t all = seats.size() * Seat::kSeries;
+  for (std::size_t i = 0; i < kPonders; ++i) {
+    pondered = (pondered + 1) % all;
+    seats[pondered / Seat::kSeries]->series(pondered % Seat::kSeries).ponder();
+  }
+}
+
+void Controller::Inside::suspend(const Seat& seat) {
+  const std::string& uuid = seat.state.facts.uuid;
+  if (uuid.empty()) return;
+  if (suspended.size() >= kSuspendedMax) {
+    suspended.erase(std::min_element(suspended.begin(), suspended.end(),
+                                     [](const auto& a, const auto& b) {
+                                       return a.second.number < b.second.number;
+                                     }));
+  }
+  Suspended& kept = suspended[uuid];
+  kept.number = ++suspensions;
+  for (std::size_t i = 0; i < Seat::kSeries; ++i) {
+    const Forecaster& series = seat.series(i);
+    kept.series[i].resize(series.state_bytes());
+    series.save(kept.series[i]);
+  }
+}
+
+void Controller::Inside::resume(Seat& seat) {
+  const auto kept = suspended.find(seat.state.facts.uuid);
+  if (kept == suspended.end()) return;
+  for (std::size_t i = 0; i < Seat::kSeries; ++i) {
+    (void)seat.series(i).load(kept->second.series[i]);  // else it starts anew
+  }
+  seat.refresh_forecasts();
+  suspended.erase(kept);
+}
+
+Controller::Controller(Policy policy, HostFacts host, Duration tick_period,
+                       ForecasterFactory make_forecaster)
+    : inside_(std::make_unique<Inside>()) {
+  inside_->rules = {.policy = std::move(policy), .tick_period = tick_period};
+  inside_->host = host;
+  inside_->make_forecaster = std::move(make_forecaster);
+}
+
+Controller::~Controller() = default;
+
+Result<> Controller::check(const Policy& policy, const HostFacts& host,
+                           std::span<const VmFacts> vms) {
+  std::int64_t floors = 0;
+  std::vector<std::pair<MilliCpus, const VmFacts*>> largest;
+  for (const VmFacts& vm : vms) {
+    const VmPolicy holds = resolve(policy, vm);
+    const auto& vm_class =
+        policy.classes[static_cast<std::size_t>(holds.vm_class)];
+    floors += holds.floor.count() * 1000 / vm_class.overcommit_permille;
+    largest.emplace_back(holds.floor, &vm);
+  }
+  const MilliCpus capacity = capacity_of(policy, host);
+  if (floors <= capacity.count()) return {};
+  std::stable_sort(
+      largest.begin(), largest.end(),
+      [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::string text = "floors of " + std::to_string(floors) +
+                     " mcpu, overcommit taken off, are more than the " +
+                     std::to_string(capacity.count()) + " mcpu of this host:";
+  for (std::size_t i = 0; i < largest.size() && i < kNamesMax; ++i) {
+    text += (i == 0 ? " " : ", ") + name_of(*largest[i].second) + " " +
+            std::to_string(largest[i].first.count());
+  }
+  if (largest.size() > kNamesMax) {
+    text += " and " + std::to_string(largest.size() - kNamesMax) + " more";
+  }
+  return fail(0, std::move(text));
+}
+
+Result<> Controller::change_policy(Policy policy) {
+  std::vector<VmFacts> vms;
+  for (const auto& seat : inside_->seats) vms.push_back(seat->state.facts);
+  auto checked = check(policy, inside_->host, vms);
+  if (!checked) return checked;
+  inside_->rules.policy = std::move(policy);
+  for (const auto& seat : inside_->seats) seat->resolve(inside_->rules);
+  return {};
+}
+
+Result<> Controller::add_vm(const VmFacts& vm) {
+  Inside& in = *inside_;
+  assert(in.seats.empty() || in.seats.back()->state.facts.id < vm.id);
+  std::vector<VmFacts> vms = {vm};
+  for (const auto& seat : in.seats) {
+    if (seat->mode_asked != Mode::kObserve) vms.push_back(seat->state.facts);
+  }
+  auto checked = check(in.rules.policy, in.host, vms);
+  in.seats.push_back(std::make_unique<Seat>(vm, in.rules, in.make_forecaster));
+  Seat& seat = *in.seats.back();
+  if (!checked) {
+    seat.mode_asked = Mode::kObserve;
+    seat.resolve(in.rules);
+  }
+  in.resume(seat);
+  in.claims.resize(in.seats.size());
+  in.shares.resize(in.seats.size());
+  // What a tick may need, so that none allocates.
+  std::size_t actions = 0;
+  for (const auto& each : in.seats) {
+    actions += 1 + kStartActions + each->state.facts.vcpus;
+  }
+  in.plan.reserve(actions);
+  in.grown.reserve(actions);
+  return checked;
+}
+
+void Controller::remove_vm(VmId vm) {
+  Inside& in = *inside_;
+  const auto place = in.place_of(vm);
+  if (place == in.seats.end() || (*place)->state.facts.id != vm) return;
+  if (in.rules.policy.shadow.on_vm_exit == OnVmExit::kSuspend) {
+    in.suspend(**place);
+  }
+  in.seats.erase(place);
+  in.claims.resize(in.seats.size());
+  in.shares.resize(in.seats.size());
+}
+
+std::span<const Action> Controller::tick(const TickInput& input) {
+  Inside& in = *inside_;
+  in.now = input.now;
+  in.sense(input);
+  in.arbitrate();
+  in.decide();
+  in.ponder();
+  return in.plan;
+}
+
+std::span<const Action> Controller::edge(const EdgeInput& input) {
+  Inside& in = *inside_;
+  in.now = std::max(in.now, input.at);
+  in.plan.clear();
+  Seat* seat = in.seat(input.vm);
+  Action action;
+  if (seat == nullptr) return in.plan;
+  const MilliCpus before = seat->state.reserve;
+  if (!seat->hand_over(in.rules, input, in.free, action)) return in.plan;
+  const MilliCpus from_reserve = before - seat->state.reserve;
+  const MilliCpus more{action.value - action.old};
+  in.free = std::max(in.free - (more - from_reserve), MilliCpus{});
+  in.push(in.plan, action, *seat);
+  return in.plan;
+}
+
+void Controller::settle(std::span<const Action> plan,
+                        std::span<const Outcome> outcomes) {
+  assert(plan.size() == outcomes.size());
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    Seat* seat = inside_->seat(plan[i].vm);
+    if (seat == nullptr) continue;
+    seat->settle(inside_->rules, inside_->now, plan[i], outcomes[i]);
+  }
+}
+
+void Controller::adopt(VmId vm, MilliCpus cap) {
+  if (Seat* seat = inside_->seat(vm)) seat->state.applied = cap;
+}
+
+void Controller::foreign_write(VmId vm, Instant now, MilliCpus cap) {
+  if (Seat* seat = inside_->seat(vm)) seat->foreign_write(now, cap);
+}
+
+void Controller::release_contention(VmId vm) {
+  if (Seat* seat = inside_->seat(vm)) seat->forget_writers();
+}
+
+void Controller::let_go(VmId vm) {
+  Seat* seat = inside_->seat(vm);
+  if (seat == nullptr) return;
+  seat->state.let_go = true;
+  seat->stand_back();
+}
+
+void Controller::take_up(VmId vm) {
+  if (Seat* seat = inside_->seat(vm)) seat->state.let_go = false;
+}
+
+void Controller::set_mode(VmId vm, Mode mode) {
+  Seat* seat = inside_->seat(vm);
+  if (seat == nullptr) return;
+  seat->mode_asked = mode;
+  seat->resolve(inside_->rules);
+  if (!seat->is_managed()) seat->stand_back();
+}
+
+void Controller::set_host_mode(Mode mode) {
+  inside_->rules.policy.mode = mode;
+  for (const auto& seat : inside_->seats) {
+    seat->resolve(inside_->rules);
+    if (!seat->is_managed()) seat->stand_back();
+  }
+}
+
+std::size_t Controller::vm_count() const { return inside_->seats.size(); }
+
+const VmState& Controller::vm(std::size_t i) const {
+  return inside_->seats[i]->state;
+}
+
+const VmState* Controller::find(VmId vm) const {
+  const Seat* seat = inside_->seat(vm);
+  return seat == nullptr ? nullptr : &seat->state;
+}
+
+MilliCpus Controller::capacity() const { return inside_->capacity(); }
+
+const Policy& Controller::policy() const { return inside_->rules.policy; }
+
+}  // namespace outrider

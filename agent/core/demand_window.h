@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+
+#include "agent/base/units.h"
+
+namespace outrider {
+
+/// Demand over the last cap period: what the kernel's books will see. And what
+/// was sustained over the last two ticks, so that a burst longer than a period
+/// is seen before a period is full of it.
+/// Invariant: the sums are of the newest `count_` ticks, which span at least
+/// the period once as many have come.
+class DemandWindow {
+ public:
+  static constexpr std::size_t kTicksMax = 64;
+
+  /// `demand` less what proved to be delay only, averaged over `interval`.
+  void add(MilliCpus demand, Duration interval, Duration period) {
+    const Tick tick{demand.count() * interval.count(), interval.count()};
+    if (count_ == kTicksMax) drop_oldest();
+    ticks_[(first_ + count_) % kTicksMax] = tick;
+    ++count_;
+    want_ += tick.want;
+    span_ += tick.span;
+    while (count_ > 1 && span_ - ticks_[first_].span >= period.count()) {
+      drop_oldest();
+    }
+    previous_rate_ = rate_;
+    rate_ = demand;
+  }
+
+  MilliCpus average() const {
+    if (span_ <= 0) return {};
+    return MilliCpus{std::max<std::int64_t>(want_, 0) / span_};
+  }
+
+  /// The cap that would have been enough: never below the average.
+  MilliCpus adequate() const {
+    return std::max(average(), std::min(rate_, previous_rate_));
+  }
+
+ private:
+  struct Tick {
+    std::int64_t want = 0;  // milli-CPU times ns
+    std::int64_t span = 0;  // ns
+  };
+  void drop_oldest() {
+    want_ -= ticks_[first_].want;
+    span_ -= ticks_[first_].span;
+    first_ = (first_ + 1) % kTicksMax;
+    --count_;
+  }
+
+  std::array<Tick, kTicksMax> ticks_{};
+  std::size_t first_ = 0;
+  std::size_t count_ = 0;
+  std::int64_t want_ = 0;
+  std::int64_t span_ = 0;
+  MilliCpus rate_{};
+  MilliCpus previous_rate_{};
+};
+
+}  // namespace outrider

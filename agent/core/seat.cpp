@@ -1,0 +1,521 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/seat.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace outrider {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::int64_t kPermille = 1000;
+
+// Overhead is kept in 1/256 milli-CPU; its peak fades by 1/256 a tick, so at
+// 20 ms half of it is forgotten in 3.5 s.
+constexpr std::int64_t kFine = 256;
+
+// A VM may save up so many writes, and run so many into debt by raising.
+constexpr std::int64_t kWritesSaved = 10;
+constexpr std::int64_t kWritesOwed = 20;
+
+// Lowering costs two: itself and the raise that will follow. A loan may be
+// revoked at any time, so it is raised only by who can afford that too.
+constexpr std::int64_t kLowerCost = 2;
+constexpr std::int64_t kLoanCost = 4;
+constexpr Duration kLoanPeriod = milliseconds{500};
+
+constexpr Duration kRetryFirst = milliseconds{20};
+constexpr Duration kRetryMost = seconds{1};
+constexpr Duration kReassertAfter = seconds{1};
+constexpr Duration kForeignMemory = seconds{60};
+constexpr std::uint8_t kStartTries = 3;
+
+constexpr std::uint32_t kAheadSteps = 5;
+constexpr std::uint32_t kReserveSteps = 10;
+
+std::uint32_t whole_steps(Duration span, Duration step) {
+  const auto steps = (span + step - Duration{1}) / step;
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(steps, 1, 4096));
+}
+
+std::uint32_t soon_steps(const Rules& rules) {
+  return std::min<std::uint32_t>(
+      whole_steps(rules.policy.cpu.cap_period + rules.tick_period,
+                  rules.tick_period),
+      64);
+}
+
+MilliCpus share_of(MilliCpus whole, std::int64_t permille) {
+  return MilliCpus{whole.count() * permille / kPermille};
+}
+
+MilliCpus band_of(const CpuPolicy& cpu, MilliCpus cap) {
+  return std::max(cpu.dead_band, share_of(cap, cpu.dead_band_permille));
+}
+
+std::uint8_t bit(Knob knob) {
+  return static_cast<std::uint8_t>(1U << static_cast<unsigned>(knob));
+}
+
+}  // namespace
+
+SlowedForecaster::SlowedForecaster(std::unique_ptr<Forecaster> forecaster,
+                                   std::uint32_t every)
+    : forecaster_(std::move(forecaster)), every_(every), left_(every) {}
+
+bool SlowedForecaster::observe(Observation now, std::uint32_t steps) {
+  bool is_new = false;
+  for (std::uint32_t i = 0; i < steps; ++i) {
+    if (now.kind != Observation::Kind::kMissing) {
+      const bool was_missing = peak_.kind == Observation::Kind::kMissing;
+      if (was_missing || now.value > peak_.value) peak_ = now;
+    }
+    if (--left_ > 0) continue;
+    forecaster_->observe(peak_);
+    peak_.kind = Observation::Kind::kMissing;
+    left_ = every_;
+    is_new = true;
+  }
+  return is_new;
+}
+
+Seat::Seat(const VmFacts& facts, const Rules& rules,
+           const ForecasterFactory& make_forecaster)
+    : series_{SlowedForecaster(make_forecaster(soon_steps(rules)), 1),
+              SlowedForecaster(
+                  make_forecaster(kAheadSteps),
+                  whole_steps(
+                      rules.policy.shadow.prediction_horizon / kAheadSteps,
+                      rules.tick_period)),
+              SlowedForecaster(make_forecaster(kReserveSteps),
+                               whole_steps(rules.policy.shadow.reserve_horizon /
+                                               kReserveSteps,
+                                           rules.tick_period))},
+      write_credit_(kWritesSaved * kPermille) {
+  state.facts = facts;
+  state.applied = facts.baseline_cap;
+  resolve(rules);
+  refresh_forecasts();
+  stand_back();
+}
+
+void Seat::resolve(const Rules& rules) {
+  state.policy = outrider::resolve(rules.policy, state.facts);
+  state.policy.mode = std::min(state.policy.mode, mode_asked);
+}
+
+void Seat::stand_back() {
+  state.in_charge = false;
+  state.applied = state.facts.baseline_cap;
+  state.reserve = state.lent = state.loan = {};
+  start_left_ = bit(Knob::kCpuMaxBurst) | bit(Knob::kCpuWeight) |
+                (state.policy.idle ? bit(Knob::kCpuIdle) : 0);
+  start_failures_ = 0;
+}
+
+bool Seat::is_managed() const {
+  return state.policy.mode != Mode::kObserve && !state.contended &&
+         !state.let_go && !state.gone;
+}
+
+MilliCpus Seat::held() const {
+  const MilliCpus most = state.policy.ceiling;
+  return state.applied == kNoCap ? most : std::min(state.applied, most);
+}
+
+MilliCpus Seat::overhead() const {
+  std::int64_t sum = 0;
+  for (const std::int64_t peak : peak_) sum += peak;
+  return MilliCpus{(sum + kFine - 1) / kFine};
+}
+
+void Seat::learn_overhead(const CpuInput& input) {
+  for (std::size_t i = 0; i < kThreadClasses; ++i) {
+    state.demand_by_class[i] = MilliCpus{input.demand[i]};
+    if (i == static_cast<std::size_t>(ThreadClass::kVcpu)) continue;
+    const std::int64_t now = std::max(input.demand[i], 0) * kFine;
+    level_[i] += (now - level_[i]) / 4;
+    peak_[i] = std::max(level_[i], peak_[i] - peak_[i] / kFine);
+  }
+}
+
+void Seat::refresh_forecasts() {
+  state.soon = series_[0].forecaster().forecast();
+  state.ahead = series_[1].forecaster().forecast();
+  state.reserve_ahead = series_[2].forecaster().forecast();
+}
+
+// An onset: demand that doubled within a tick, by a tenth of a CPU at least.
+void Seat::note_onset(MilliCpus before) {
+  const MilliCpus now = state.demand;
+  if (now.count() < 2 * before.count() || now - before < MilliCpus{100}) return;
+  const bool is_ready = state.applied == kNoCap || state.applied >= now;
+  ++(is_ready ? state.stats.pre_raised : state.stats.surprised);
+}
+
+void Seat::sense(const Rules& rules, const CpuInput* input, Duration interval,
+                 std::uint32_t steps) {
+  state.missing = input == nullptr || input->missing;
+  Observation now{.value = {}, .kind = Observation::Kind::kMissing};
+  if (!state.missing) {
+    constexpr auto kVcpu = static_cast<std::size_t>(ThreadClass::kVcpu);
+    const MilliCpus before = state.demand;
+    learn_overhead(*input);
+    window_.add(MilliCpus{input->demand[kVcpu] - input->overcounted}, interval,
+                rules.policy.cpu.cap_period);
+    state.demand = window_.adequate();
+    note_onset(before);
+    now = {.value = state.demand,
+           .kind = input->upper_bound ? Observation::Kind::kUpperBound
+                                      : Observation::Kind::kExact};
+    const std::int64_t spent = std::max(input->usage, 0);
+    state.stats.used += static_cast<std::uint64_t>(spent) *
+                        static_cast<std::uint64_t>(interval / milliseconds{1});
+  }
+  if (series_[0].observe(now, steps)) {
+    state.soon = series_[0].forecaster().forecast();
+  }
+  if (series_[1].observe(now, steps)) {
+    state.ahead = series_[1].forecaster().forecast();
+  }
+  if (series_[2].observe(now, steps)) {
+    state.reserve_ahead = series_[2].forecaster().forecast();
+  }
+}
+
+/// The least quantile that is tracked and not below what is asked for.
+MilliCpus Seat::quantile(const Rules& rules, const Forecast& forecast,
+                         std::int64_t permille) const {
+  if (!rules.policy.shadow.forecast) return state.demand;
+  std::size_t i = 0;
+  while (i + 1 < kTaus && kTausPermille[i] < permille) ++i;
+  return forecast.peak[i];
+}
+
+MilliCpus Seat::need_now(const Rules& rules) const {
+  const ShadowPolicy& shadow = rules.policy.shadow;
+  const std::int64_t most = rules.policy.cpu.cap_quantile_permille;
+  switch (shadow.scaling) {
+    case ScalingPolicy::kFixed:
+      return state.demand + shadow.fixed_extra;
+    case ScalingPolicy::kProportional:
+      return share_of(quantile(rules, state.soon, 500), shadow.factor_permille);
+    case ScalingPolicy::kQuantile:
+      return quantile(rules, state.soon,
+                      std::min(most, shadow.quantile_permille));
+    case ScalingPolicy::kCost:
+      return quantile(rules, state.soon,
+                      std::min(most, state.policy.quantile_permille));
+  }
+  return state.demand;
+}
+
+MilliCpus Seat::reserve_now(const Rules& rules, MilliCpus need) const {
+  const ShadowPolicy& shadow = rules.policy.shadow;
+  const auto peak_at = [&](std::int64_t permille) {
+    return std::max(quantile(rules, state.ahead, permille),
+                    quantile(rules, state.reserve_ahead, permille));
+  };
+  MilliCpus peak;
+  switch (shadow.scaling) {
+    case ScalingPolicy::kFixed:
+      peak = need + shadow.fixed_extra;
+      break;
+    case ScalingPolicy::kProportional:
+      peak = share_of(peak_at(500), shadow.factor_permille);
+      break;
+    case ScalingPolicy::kQuantile:
+      peak = peak_at(shadow.quantile_permille);
+      break;
+    case ScalingPolicy::kCost:
+      peak = peak_at(state.policy.quantile_permille);
+      break;
+  }
+  const MilliCpus delta = peak + overhead() - need;
+  const bool is_worth_it = delta >= shadow.pre_allocation_threshold;
+  return std::max(shadow.base, is_worth_it ? delta : MilliCpus{});
+}
+
+// What it is to keep although it needs less now: lowering waits until the cap
+// has not been needed for a while, until the near future does not need it
+// either, and until the kernel's bucket may be refilled once more.
+MilliCpus Seat::held_back(const Rules& rules, Instant now) {
+  const CpuPolicy& cpu = rules.policy.cpu;
+  if (state.applied == kNoCap) return {};
+  const MilliCpus band = band_of(cpu, state.applied);
+  const MilliCpus soon_needed = std::min(
+      quantile(rules, state.ahead, 500) + overhead(), state.policy.ceiling);
+  if (std::max(need_, soon_needed) + band >= state.applied) {
+    needed_last_ = now;
+    needed_since_ = need_;
+  }
+  needed_since_ = std::max(needed_since_, need_);
+  const MilliCpus lowered = std::max(
+      {needed_since_ + band_of(cpu, needed_since_),
+       state.applied - share_of(state.applied, cpu.lower_step_permille),
+       state.policy.floor});
+  if (lowered + band > state.applied) return state.applied;
+  if (now - needed_last_ < cpu.lower_after) return state.applied;
+  if (!may_write(rules, now, kLowerCost)) return state.applied;
+  return lowered;
+}
+
+Claim Seat::claim(const Rules& rules, Instant now) {
+  if (!seen_) {
+    seen_ = true;
+    first_seen_ = needed_last_ = refilled_at_ = now;
+  }
+  const CpuPolicy& cpu = rules.policy.cpu;
+  need_ = std::max(state.demand, need_now(rules)) + overhead();
+  need_reason_ =
+      state.demand + overhead() >= need_ ? Reason::kDemand : Reason::kForecast;
+  ask_ = reserve_now(rules, need_);
+  // It learns before it cuts.
+  const bool is_learning =
+      now - first_seen_ < rules.policy.shadow.reserve_horizon;
+  const bool is_held = state.missing || shrink_failed_ || !is_managed();
+  if (is_learning || is_held) need_ = std::max(need_, held());
+  need_ = std::clamp(need_, state.policy.floor, state.policy.ceiling);
+  asked_ = std::max(need_, held_back(rules, now));
+  if (state.applied != kNoCap && need_ > state.applied) {
+    asked_ = need_ + band_of(cpu, need_);
+  }
+  asked_ = std::clamp(asked_, state.policy.floor, state.policy.ceiling);
+  return {.floor = state.policy.floor,
+          .ceiling = state.policy.ceiling,
+          .need = asked_,
+          .reserve = is_managed() ? ask_ : MilliCpus{},
+          .weight = state.policy.weight,
+          .rank = static_cast<std::uint8_t>(state.policy.vm_class)};
+}
+
+Claim Seat::bare_claim() const {
+  return {.floor = state.policy.floor,
+          .ceiling = state.policy.ceiling,
+          .need = need_,
+          .reserve = is_managed() ? ask_ : MilliCpus{},
+          .weight = state.policy.weight,
+          .rank = static_cast<std::uint8_t>(state.policy.vm_class)};
+}
+
+bool Seat::may_write(const Rules& rules, Instant now,
+                     std::int64_t writes_left) {
+  const Duration since = now - refilled_at_;
+  const std::int64_t earned =
+      rules.policy.cpu.writes_per_minute * (since / milliseconds{1}) / 60;
+  if (earned > 0) {
+    refilled_at_ = now;
+    write_credit_ = std::min(write_credit_ + earned, kWritesSaved * kPermille);
+  }
+  return write_credit_ >= writes_left * kPermille;
+}
+
+void Seat::spend_write() {
+  write_credit_ = std::max(write_credit_ - kPermille, -kWritesOwed * kPermille);
+}
+
+Action Seat::cap_action(MilliCpus value, Reason reason) const {
+  return {.vm = state.facts.id,
+          .knob = Knob::kCpuMax,
+          .reason = reason,
+          .value = value.count(),
+          .old = state.applied.count()};
+}
+
+bool Seat::decide(const Rules& rules, Instant now, const Share& share,
+                  Action& action) {
+  const CpuPolicy& cpu = rules.policy.cpu;
+  state.reserve = share.reserve;
+  state.lent = share.lent;
+  state.loan = share.loan;
+  state.target = share.allocation;
+  note_grant(share);
+  const bool is_short = share.allocation < asked_;
+  state.reason = share.loan > MilliCpus{}               ? Reason::kLoan
+                 : is_short                             ? Reason::kShortage
+                 : state.target == state.policy.ceiling ? Reason::kCeiling
+                 : state.target == state.policy.floor   ? Reason::kFloor
+                                                        : need_reason_;
+  if (!is_managed() || state.missing || now < retry_at_) return false;
+  if (reassert_ && now >= reassert_at_) {
+    reassert_ = false;
+    action = cap_action(state.target, Reason::kReassert);
+    return true;
+  }
+  if (reassert_) return false;
+  if (state.applied == kNoCap || !state.in_charge) {
+    action = cap_action(state.target, state.reason);
+    return true;
+  }
+  if (state.target > state.applied) return raise(rules, now, share, action);
+  if (state.target == state.applied) return false;
+  // A shortage takes at once, and so does the owner of a loan.
+  const MilliCpus band = band_of(cpu, state.applied);
+  if (is_short && state.applied - state.target < band) return false;
+  action = cap_action(state.target, !is_short   ? Reason::kLower
+                                    : was_lent_ ? Reason::kRevoked
+                                                : Reason::kShortage);
+  was_lent_ = share.loan > MilliCpus{};
+  return true;
+}
+
+bool Seat::raise(const Rules& rules, Instant now, const Share& share,
+                 Action& action) {
+  const MilliCpus own = share.allocation - share.loan;
+  if (own > state.applied) {
+    // Out of the dead-band only, unless it is short of it now.
+    const MilliCpus band = band_of(rules.policy.cpu, state.applied);
+    if (need_ <= state.applied && own - state.applied < band) return false;
+    action = cap_action(state.target, state.reason);
+    was_lent_ = share.loan > MilliCpus{};
+    return true;
+  }
+  const MilliCpus band = band_of(rules.policy.cpu, state.applied);
+  if (state.target - state.applied < band || now - lent_at_ < kLoanPeriod ||
+      !may_write(rules, now, kLoanCost)) {
+    return false;
+  }
+  lent_at_ = now;
+  was_lent_ = true;
+  action = cap_action(state.target, Reason::kLoan);
+  return true;
+}
+
+void Seat::note_grant(const Share& share) {
+  if (ask_ <= asked_reserve_) {
+    asked_reserve_ = ask_;
+    return;
+  }
+  asked_reserve_ = ask_;
+  ShadowStats& stats = state.stats;
+  if (share.reserve >= ask_)
+    ++stats.grants_full;
+  else if (share.reserve > MilliCpus{})
+    ++stats.grants_partial;
+  else
+    ++stats.grants_denied;
+}
+
+std::size_t Seat::start_actions(const Rules& rules, std::span<Action> actions) {
+  if (!state.in_charge || !is_managed() || start_left_ == 0) return 0;
+  std::size_t count = 0;
+  const auto add = [&](Knob knob, std::int64_t value) {
+    if ((start_left_ & bit(knob)) == 0) return;
+    actions[count++] = {.vm = state.facts.id,
+                        .knob = knob,
+                        .reason = Reason::kStart,
+                        .value = value};
+  };
+  // Never above the least quota that this VM can get, so that no order of
+  // writes is ever refused.
+  const auto least_quota_us =
+      state.policy.floor.count() *
+      (rules.policy.cpu.cap_period / std::chrono::microseconds{1}) / kPermille;
+  add(Knob::kCpuMaxBurst,
+      std::min<std::int64_t>(
+          rules.policy.cpu.burst / std::chrono::microseconds{1},
+          least_quota_us));
+  if (rules.policy.cpu.weights) {
+    add(Knob::kCpuWeight, state.policy.weight);
+    add(Knob::kCpuIdle, 1);
+  }
+  return count;
+}
+
+bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
+                     Action& action) {
+  if (!is_managed() || !state.in_charge || state.applied == kNoCap ||
+      edge.at < retry_at_ || reassert_) {
+    return false;
+  }
+  // Waiting is cured by a higher cap only where the cap is what it waits for.
+  const bool is_near_cap = 2 * state.demand.count() >= state.applied.count();
+  if (edge.kind == EdgeInput::Kind::kWait && !is_near_cap) return false;
+  // More than its vCPUs can use, so that the emulator's share does not throttle
+  // the guest.
+  const MilliCpus all{state.facts.vcpus * kPermille};
+  const MilliCpus full = all + std::max(share_of(all, 200), overhead());
+  const MilliCpus can = state.applied + state.reserve + free;
+  const MilliCpus value = std::min({full, can, state.policy.ceiling});
+  if (value <= state.applied + band_of(rules.policy.cpu, state.applied)) {
+    ++state.stats.edges_unserved;
+    return false;
+  }
+  const MilliCpus more = value - state.applied;
+  state.reserve = std::max(state.reserve - more, MilliCpus{});
+  state.lent = std::min(state.lent, state.reserve);
+  state.target = value;
+  state.reason = Reason::kEdge;
+  ++state.stats.hand_overs;
+  needed_last_ = edge.at;
+  needed_since_ = need_;
+  action = cap_action(value, Reason::kEdge);
+  return true;
+}
+
+void Seat::settle(const Rules& rules, Instant now, const Action& action,
+                  const Outcome& outcome) {
+  const bool is_cap = action.knob == Knob::kCpuMax;
+  const bool is_start = action.reason == Reason::kStart && !is_cap;
+  switch (outcome.kind) {
+    case Outcome::Kind::kApplied:
+      ++state.stats.writes;
+      (void)may_write(rules, now, 0);  // first what was earned meanwhile
+      spend_write();
+      retry_after_ = {};
+      if (is_start) start_left_ &= static_cast<std::uint8_t>(~bit(action.knob));
+      if (!is_cap) return;
+      shrink_failed_ = false;
+      state.in_charge = true;
+      state.applied = MilliCpus{outcome.value};
+      return;
+    case Outcome::Kind::kUnconfirmed:
+      if (is_start && ++start_failures_ >= kStartTries) start_left_ = 0;
+      if (is_cap) shrink_failed_ = action.value < action.old;
+      retry_after_ = std::clamp(2 * retry_after_, kRetryFirst, kRetryMost);
+      retry_at_ = now + retry_after_;
+      return;
+    case Outcome::Kind::kForeign:
+      if (is_cap) foreign_write(now, MilliCpus{outcome.value});
+      if (is_start) start_left_ &= static_cast<std::uint8_t>(~bit(action.knob));
+      return;
+    case Outcome::Kind::kGone:
+      state.gone = true;
+      return;
+  }
+}
+
+void Seat::foreign_write(Instant now, MilliCpus cap) {
+  if (state.contended || !state.in_charge) return;
+  state.applied = cap;
+  const bool is_second = foreign_seen_ && now - foreign_at_ < kForeignMemory;
+  // While the answer to the first is still due, a second changes nothing: it
+  // may be the same one, noticed twice.
+  if (reassert_) return;
+  if (is_second) {
+    state.contended = true;
+    return;
+  }
+  foreign_seen_ = true;
+  foreign_at_ = now;
+  reassert_ = true;
+  reassert_at_ = now + kReassertAfter;
+}
+
+void Seat::forget_writers() {
+  state.contended = false;
+  foreign_seen_ = reassert_ = false;
+}
+
+void Seat::account(Duration interval) {
+  const auto ms = static_cast<std::uint64_t>(interval / milliseconds{1});
+  const auto idle_reserve =
+      static_cast<std::uint64_t>((state.reserve - state.lent).count());
+  state.stats.held +=
+      (static_cast<std::uint64_t>(held().count()) + idle_reserve) * ms;
+  state.stats.wasted += idle_reserve * ms;
+}
+
+}  // namespace outrider

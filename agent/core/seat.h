@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+// A Seat is what the Controller keeps of one VM: what it learned, what it
+// asks for, and when its cap may move.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "agent/base/units.h"
+#include "agent/core/arbitrate.h"
+#include "agent/core/controller.h"
+#include "agent/core/demand_window.h"
+#include "agent/core/forecaster.h"
+#include "agent/core/plan.h"
+#include "agent/core/policy.h"
+
+namespace outrider {
+
+/// What all seats share.
+struct Rules {
+  Policy policy;
+  Duration tick_period{};
+};
+
+/// A Forecaster that is fed the peak of every `every` steps of the tick's
+/// clock.
+class SlowedForecaster {
+ public:
+  SlowedForecaster(std::unique_ptr<Forecaster> forecaster, std::uint32_t every);
+  /// `steps` of the tick's clock have passed with this demand. True when the
+  /// forecast is a new one.
+  bool observe(Observation now, std::uint32_t steps);
+  Forecaster& forecaster() { return *forecaster_; }
+  const Forecaster& forecaster() const { return *forecaster_; }
+
+ private:
+  std::unique_ptr<Forecaster> forecaster_;
+  std::uint32_t every_ = 1;
+  std::uint32_t left_ = 1;
+  Observation peak_{.value = {}, .kind = Observation::Kind::kMissing};
+};
+
+/// Invariant: state.target lies within floor and ceiling once a tick was seen.
+class Seat {
+ public:
+  Seat(const VmFacts& facts, const Rules& rules,
+       const ForecasterFactory& make_forecaster);
+
+  VmState state;
+
+  /// Takes in one tick's figures; nullptr: it is missing.
+  void sense(const Rules& rules, const CpuInput* input, Duration interval,
+             std::uint32_t steps);
+  /// What it asks of the arbiter at `now`.
+  Claim claim(const Rules& rules, Instant now);
+  /// The same without what is only held because lowering is slow.
+  Claim bare_claim() const;
+  /// Takes what it got; true and `action` if its cap is to move.
+  bool decide(const Rules& rules, Instant now, const Share& share,
+              Action& action);
+  /// Knobs that are set once when Outrider takes charge, into `actions`.
+  /// Shape: room for 3. How many there are.
+  std::size_t start_actions(const Rules& rules, std::span<Action> actions);
+  /// A hand-over out of the reserve and `free`; true and `action` if any.
+  bool hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
+                 Action& action);
+  /// What came of an action of this VM's.
+  void settle(const Rules& rules, Instant now, const Action& action,
+              const Outcome& outcome);
+  /// As Controller::foreign_write.
+  void foreign_write(Instant now, MilliCpus cap);
+  /// No other writer is known any more.
+  void forget_writers();
+  /// Its knobs hold the baseline again: Outrider is not in charge.
+  void stand_back();
+  /// Adds the interval that has passed to the running totals.
+  void account(Duration interval);
+
+  /// True while its knobs may be set.
+  bool is_managed() const;
+  /// What it holds in the host's books.
+  MilliCpus held() const;
+  /// Takes over a policy that may have changed.
+  void resolve(const Rules& rules);
+
+  /// The three series of what it learned.
+  static constexpr std::size_t kSeries = 3;
+  Forecaster& series(std::size_t i) { return series_[i].forecaster(); }
+  const Forecaster& series(std::size_t i) const {
+    return series_[i].forecaster();
+  }
+  /// After a series was loaded.
+  void refresh_forecasts();
+
+  Mode mode_asked = Mode::kEnforce;  // by an operator, at run time
+
+ private:
+  MilliCpus overhead() const;
+  MilliCpus quantile(const Rules& rules, const Forecast& forecast,
+                     std::int64_t permille) const;
+  MilliCpus need_now(const Rules& rules) const;
+  MilliCpus reserve_now(const Rules& rules, MilliCpus need) const;
+  void learn_overhead(const CpuInput& input);
+  MilliCpus held_back(const Rules& rules, Instant now);
+  bool may_write(const Rules& rules, Instant now, std::int64_t writes_left);
+  void spend_write();
+  bool raise(const Rules& rules, Instant now, const Share& share,
+             Action& action);
+  void note_grant(const Share& share);
+  Action cap_action(MilliCpus value, Reason reason) const;
+  void note_onset(MilliCpus before);
+
+  DemandWindow window_;
+  std::array<SlowedForecaster, kSeries> series_;  // soon, ahead, reserve
+  // Emulator, iothreads and vhost apart, in 1/256 milli-CPU: level over a cap
+  // period, and its slowly forgotten peak.
+  std::array<std::int64_t, kThreadClasses> level_{};
+  std::array<std::int64_t, kThreadClasses> peak_{};
+  MilliCpus need_;
+  MilliCpus ask_;            // of reserve
+  MilliCpus asked_reserve_;  // in the tick before
+  MilliCpus asked_;          // need of the last claim
+  Reason need_reason_ = Reason::kForecast;
+  Instant first_seen_{};
+  Instant needed_last_{};
+  MilliCpus needed_since_;  // the most, since then
+  Instant retry_at_{};
+  Duration retry_after_{};
+  Instant lent_at_{};  // the loan it has was last raised
+  Instant refilled_at_{};
+  std::int64_t write_credit_ = 0;  // thousandths of a write
+  bool seen_ = false;
+  bool shrink_failed_ = false;
+  bool was_lent_ = false;        // its cap holds a loan
+  std::uint8_t start_left_ = 0;  // bits of Knob that are still to be set
+  std::uint8_t start_failures_ = 0;
+  // Other writers.
+  Instant foreign_at_{};
+  Instant reassert_at_{};
+  bool foreign_seen_ = false;
+  bool reassert_ = false;
+};
+
+}  // namespace outrider

@@ -69,6 +69,7 @@ struct Controller::Inside {
   void push(std::vector<Action>& actions, const Action& action,
             const Seat& seat) const;
   void ponder();
+  void make_room();
   void suspend(const Seat& seat);
   void resume(Seat& seat);
 };
@@ -178,6 +179,19 @@ void Controller::Inside::ponder() {
   }
 }
 
+// As much as a tick may need, so that none allocates.
+void Controller::Inside::make_room() {
+  claims.resize(seats.size());
+  shares.resize(seats.size());
+  std::size_t actions = 0;
+  for (const auto& seat : seats) {
+    actions +=
+        1 + kStartActions + static_cast<std::size_t>(seat->state.facts.vcpus);
+  }
+  plan.reserve(actions);
+  grown.reserve(actions);
+}
+
 void Controller::Inside::suspend(const Seat& seat) {
   const std::string& uuid = seat.state.facts.uuid;
   if (uuid.empty()) return;
@@ -270,15 +284,7 @@ Result<> Controller::add_vm(const VmFacts& vm) {
     seat.resolve(in.rules);
   }
   in.resume(seat);
-  in.claims.resize(in.seats.size());
-  in.shares.resize(in.seats.size());
-  // What a tick may need, so that none allocates.
-  std::size_t actions = 0;
-  for (const auto& each : in.seats) {
-    actions += 1 + kStartActions + each->state.facts.vcpus;
-  }
-  in.plan.reserve(actions);
-  in.grown.reserve(actions);
+  in.make_room();
   return checked;
 }
 
@@ -290,8 +296,7 @@ void Controller::remove_vm(VmId vm) {
     in.suspend(**place);
   }
   in.seats.erase(place);
-  in.claims.resize(in.seats.size());
-  in.shares.resize(in.seats.size());
+  in.make_room();
 }
 
 std::span<const Action> Controller::tick(const TickInput& input) {
@@ -330,8 +335,19 @@ void Controller::settle(std::span<const Action> plan,
   }
 }
 
+void Controller::resize(VmId vm, std::int64_t vcpus) {
+  Seat* seat = inside_->seat(vm);
+  if (seat == nullptr || seat->state.facts.vcpus == vcpus) return;
+  seat->state.facts.vcpus = vcpus;
+  seat->resolve(inside_->rules);
+  inside_->make_room();
+}
+
 void Controller::adopt(VmId vm, MilliCpus cap) {
-  if (Seat* seat = inside_->seat(vm)) seat->state.applied = cap;
+  Seat* seat = inside_->seat(vm);
+  if (seat == nullptr) return;
+  seat->stand_back();
+  seat->state.applied = cap;
 }
 
 void Controller::foreign_write(VmId vm, Instant now, MilliCpus cap) {

@@ -138,7 +138,10 @@ class Controller {
   /// `outcomes[i]` is of `plan[i]`, of the last tick or edge.
   void settle(std::span<const Action> plan, std::span<const Outcome> outcomes);
 
-  /// The knob says something else than was written: `cap` is there now.
+  /// It has so many vCPUs now; at least 1.
+  void resize(VmId vm, std::int64_t vcpus);
+  /// Its baseline was put back behind the controller's back: `cap` is there
+  /// now, and Outrider is no longer in charge until the next tick.
   void adopt(VmId vm, MilliCpus cap);
   /// Somebody else wrote `cap` at `now`: re-asserted once after back-off; the
   /// second time within a minute the VM is contended and left alone.

@@ -88,7 +88,11 @@ Result<bool> AttachedVms::follow_kvm() {
   for (const Vm& vm : known) {
     throttle_.detach(vm.id);
     forget_end(vm.id);
-    if (connect(vm)) vms_.push_back(vm);
+    if (connect(vm)) {
+      vms_.push_back(vm);
+    } else {
+      world_.on_gone(vm.id);
+    }
   }
   return true;
 }
@@ -197,6 +201,7 @@ Result<VmId> AttachedVms::add(const VmIdentity& identity) {
            one_word(identity.name), last_id_, identity.pid,
            identity.uuid.empty() ? "-" : identity.uuid,
            one_word(identity.cgroup));
+  world_.on_came(vm);
   return vm.id;
 }
 
@@ -209,6 +214,7 @@ const Vm* AttachedVms::find(VmId id) const {
 void AttachedVms::remove(VmId id, const char* why) {
   const Vm* vm = find(id);
   if (vm == nullptr) return;
+  world_.on_gone(id);
   forget_end(id);
   if (bpf_) {
     bpf_->forget_blame(id);
@@ -270,6 +276,7 @@ void AttachedVms::follow_move(Vm& vm) {
   read_throttling_of(vm);
   log_info("moved vm={} cgroup={}", one_word(vm.identity.name),
            one_word(vm.identity.cgroup));
+  world_.on_came(vm);
 }
 
 void AttachedVms::forget_process(pid_t pid) {
@@ -314,7 +321,7 @@ void AttachedVms::on_event(const SensorEvent& event) {
     case SensorEvent::Kind::kQuotaEdge:
     case SensorEvent::Kind::kWaitEdge:
       ++edges_;
-      return;
+      return world_.on_edge(event);
   }
 }
 

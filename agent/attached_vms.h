@@ -38,6 +38,9 @@ class AttachedVms {
     const CgroupTree* cgroups = nullptr;
     EventLoop& events;
     std::function<void(pid_t)> on_new_process;  // it entered its first guest
+    std::function<void(const Vm&)> on_came;     // it is attached, or moved
+    std::function<void(VmId)> on_gone;          // about to be detached
+    std::function<void(const SensorEvent&)> on_edge;
   };
   AttachedVms(const Config& config, World world)
       : config_(config), world_(std::move(world)) {}

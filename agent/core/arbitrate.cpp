@@ -177,9 +177,11 @@ void Arbiter::lend(std::span<const Claim> claims, std::span<Share> shares) {
   ByRank debts{};
   for (std::span<Ask> rest = asks_; !rest.empty();) {
     const std::uint8_t rank = std::ranges::min(rest, {}, &Ask::rank).rank;
-    const auto others = std::ranges::partition(
-        rest, [rank](const Ask& ask) { return ask.rank == rank; });
-    const std::span<Ask> peers = rest.first(rest.size() - others.size());
+    const auto others =
+        std::partition(rest.begin(), rest.end(),
+                       [rank](const Ask& ask) { return ask.rank == rank; });
+    const auto count = static_cast<std::size_t>(others - rest.begin());
+    const std::span<Ask> peers = rest.first(count);
     std::int64_t behind = 0;
     for (std::size_t r = rank + 1U; r < kRanks; ++r) behind += lendable[r];
     take(fill(behind, peers), rank, lendable, debts);
@@ -187,7 +189,7 @@ void Arbiter::lend(std::span<const Claim> claims, std::span<Share> shares) {
       shares[ask.index].reserve += MilliCpus{ask.given};
       shares[ask.index].lent = MilliCpus{ask.given};
     }
-    rest = rest.subspan(peers.size());
+    rest = rest.subspan(count);
   }
   owe(debts, held, claims, shares);
 }

@@ -147,8 +147,8 @@ inline constexpr MilliCpus kNoCap{-1};  // cpu.max "max"
 /// What the controller is told of a VM when it comes.
 struct VmFacts {
   VmId id{};
-  std::string name;
-  std::string uuid;                 // empty: unknown
+  std::string name{};
+  std::string uuid{};               // empty: unknown
   std::int64_t vcpus = 1;           // at least 1
   MilliCpus baseline_cap = kNoCap;  // of the VM's own cgroup, before Outrider
   bool has_cap = true;              // false: no cgroup of its own to cap
@@ -156,7 +156,7 @@ struct VmFacts {
   friend bool operator==(const VmFacts&, const VmFacts&) = default;
 };
 
-/// What holds for one VM. Invariant: kCapMin <= floor <= ceiling.
+/// What holds for one VM. Invariant: least_cap <= floor <= ceiling.
 struct VmPolicy {
   VmClass vm_class = VmClass::kProduction;
   Mode mode = Mode::kObserve;
@@ -170,14 +170,21 @@ struct VmPolicy {
 };
 
 /// The least that the kernel takes: 1 ms of quota; of a period of 100 ms 1 %,
-/// of shorter ones more.
+/// of shorter ones more. Rounded up. Errors: none, of a period above 0.
 MilliCpus least_cap(Duration cap_period);
 
-/// The first rule that matches, else the default class. A VM whose owner had
-/// capped it is never given more than that, unless a rule names a ceiling.
+/// The first rule whose `match` is the VM's UUID, in either case, or is a
+/// pattern of its name; else the default class. A VM whose owner had capped it
+/// is never given more than that, unless a rule names a ceiling: its floor goes
+/// down to the cap. A floor that a rule names lifts the class's ceiling, but no
+/// ceiling that a rule names. A VM without a cap of its own is observed.
+/// Errors: none, of prices of which one is above 0.
+/// Properties (each has a test): keeps the invariant of VmPolicy; never above
+/// the owner's cap, but for what the kernel takes at least.
 VmPolicy resolve(const Policy& policy, const VmFacts& vm);
 
-/// True if `text` is what `pattern` (with * and ?) says.
+/// True if `text` is what `pattern` says: * is any text, ? any one character,
+/// all else itself. At most pattern times text steps.
 bool matches(std::string_view pattern, std::string_view text);
 
 }  // namespace outrider

@@ -243,21 +243,24 @@ MilliCpus Seat::reserve_now(const Rules& rules, MilliCpus need) const {
 // either, and until the kernel's bucket may be refilled once more.
 MilliCpus Seat::held_back(const Rules& rules, Instant now) {
   const CpuPolicy& cpu = rules.policy.cpu;
+  recent_.add(need_, now, cpu.lower_after);
   if (state.applied == kNoCap) return {};
   const MilliCpus band = band_of(cpu, state.applied);
   const MilliCpus soon_needed = std::min(
       quantile(rules, state.ahead, 500) + overhead(), state.policy.ceiling);
   if (std::max(need_, soon_needed) + band >= state.applied) {
     needed_last_ = now;
-    needed_since_ = need_;
+    return state.applied;
   }
-  needed_since_ = std::max(needed_since_, need_);
+  const MilliCpus recently = recent_.most();
   const MilliCpus lowered = std::max(
-      {needed_since_ + band_of(cpu, needed_since_),
+      {recently + band_of(cpu, recently),
        state.applied - share_of(state.applied, cpu.lower_step_permille),
        state.policy.floor});
   if (lowered + band > state.applied) return state.applied;
-  if (now - needed_last_ < cpu.lower_after) return state.applied;
+  // By then the demand window's tail is out of what is remembered.
+  const Duration patience = cpu.lower_after * 9 / 8 + cpu.cap_period;
+  if (now - needed_last_ < patience) return state.applied;
   if (!may_write(rules, now, kLowerCost)) return state.applied;
   return lowered;
 }
@@ -450,7 +453,6 @@ bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
   state.reason = Reason::kEdge;
   ++state.stats.hand_overs;
   needed_last_ = edge.at;
-  needed_since_ = need_;
   action = cap_action(value, Reason::kEdge);
   return true;
 }

@@ -16,6 +16,7 @@
 #include "agent/core/forecaster.h"
 #include "agent/core/plan.h"
 #include "agent/core/policy.h"
+#include "agent/core/recent_max.h"
 
 namespace outrider {
 
@@ -126,7 +127,7 @@ class Seat {
   Reason need_reason_ = Reason::kForecast;
   Instant first_seen_{};
   Instant needed_last_{};
-  MilliCpus needed_since_;  // the most, since then
+  RecentMax recent_;  // of need_
   Instant retry_at_{};
   Duration retry_after_{};
   Instant lent_at_{};  // the loan it has was last raised

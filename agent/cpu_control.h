@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+// Closes the loop for CPU: each tick's demand to the Controller, its Plans to
+// the hands, and what came of them back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "agent/base/result.h"
+#include "agent/bpf_sensor.h"
+#include "agent/cgroup.h"
+#include "agent/config.h"
+#include "agent/core/controller.h"
+#include "agent/core/demand.h"
+#include "agent/core/plan.h"
+#include "agent/cpu_hands.h"
+#include "agent/latency.h"
+#include "agent/sys/event_loop.h"
+#include "agent/vm.h"
+
+namespace outrider {
+
+/// The last time a knob was set, for people.
+struct LastAction {
+  Action action;
+  Outcome outcome;
+  Instant at{};
+};
+
+/// How long the stages of the fast path took, and of a tick.
+struct StageLatencies {
+  LatencyHistogram edge_to_loop;   // the kernel called -> the loop took it up
+  LatencyHistogram edge_decide;    // -> decided
+  LatencyHistogram edge_act;       // -> written and read back
+  LatencyHistogram edge_total;     // the kernel called -> written
+  LatencyHistogram tick_decide;
+  LatencyHistogram tick_act;       // of ticks that wrote something
+};
+
+/// Invariant: the Controller has just the VMs that have come and not gone; the
+/// hands are attached to those of them that may be enforced.
+class CpuControl {
+ public:
+  struct World {
+    const CgroupTree* cgroups = nullptr;  // nullptr: no limits can be set
+    EventLoop& events;
+    std::int64_t cpus = 1;
+  };
+  CpuControl(const Config& config, World world);
+  ~CpuControl();
+
+  /// Takes the hands if the policy wants to enforce. What stands in the way is
+  /// in `cannot_enforce`, and the mode is observe then.
+  void start();
+  /// A VM was attached, or is in another cgroup now.
+  void came(const Vm& vm);
+  void gone(VmId vm);
+  /// `sample` is the later of the two that `demand` is of.
+  void tick(const Demand& demand, const Sample& sample);
+  void edge(const SensorEvent& event);
+  /// Every knob back to its baseline. After it nothing is written.
+  void stop();
+
+  Mode mode() const { return controller_.policy().mode; }
+  /// Errors: it cannot enforce here; the text says why.
+  Result<> set_mode(Mode mode);
+  /// Errors: no such VM.
+  Result<> set_mode(VmId vm, Mode mode);
+  Result<> release_contention(VmId vm);
+  /// Errors: no such VM, or its baseline cannot be put back.
+  Result<> let_go(VmId vm);
+  Result<> take_up(VmId vm);
+
+  const Controller& controller() const { return controller_; }
+  const std::string& cannot_enforce() const { return cannot_enforce_; }
+  const StageLatencies& latencies() const { return latencies_; }
+  /// The last setting of each of its knobs, in no order.
+  std::vector<LastAction> last_actions(VmId vm) const;
+
+ private:
+  struct Known {
+    Vm vm;
+    std::array<LastAction, kKnobs> last{};
+    bool complained = false;
+  };
+
+  void add(const Vm& vm, MilliCpus baseline, bool has_cap);
+  MilliCpus attach_hands(const Vm& vm, bool& has_cap);
+  void follow_vcpus(const Sample& sample);
+  void fill_inputs(const Demand& demand);
+  void carry_out(std::span<const Action> plan, Instant now);
+  void note(const Action& action, const Outcome& outcome, Instant now);
+  void adopt_after_warden();
+  void on_foreign(const ForeignWrite& write);
+  Result<> take_hands();
+  void drop_hands();
+
+  const Config& config_;
+  World world_;
+  Controller controller_;
+  std::unique_ptr<CpuHands> hands_;  // none: nothing can be written
+  DryRunActuator dry_run_;
+  std::map<VmId, Known> known_;
+  std::vector<CpuInput> inputs_;
+  std::vector<Outcome> outcomes_;
+  std::string cannot_enforce_;
+  StageLatencies latencies_;
+};
+
+}  // namespace outrider

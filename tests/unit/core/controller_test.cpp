@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/controller.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "tests/unit/core/allocations.h"
+
+namespace outrider {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr Duration kTick = milliseconds{20};
+
+/// Foretells what the test says, whatever it is shown.
+class Oracle : public Forecaster {
+ public:
+  explicit Oracle(const Forecast* tells) : tells_(tells) {}
+  void observe(Observation) override {}
+  const Forecast& forecast() const override { return *tells_; }
+  void ponder() override {}
+  std::size_t state_bytes() const override { return 0; }
+  void save(std::span<std::byte>) const override {}
+  bool load(std::span<const std::byte>) override { return true; }
+
+ private:
+  const Forecast* tells_;
+};
+
+Forecast flat(std::int64_t mcpu) {
+  Forecast forecast;
+  forecast.peak.fill(MilliCpus{mcpu});
+  return forecast;
+}
+
+/// A Controller whose Plans are all carried out, and its clock.
+class Bench {
+ public:
+  explicit Bench(Policy policy, std::int64_t cpus = 4)
+      : controller_(std::move(policy), {.cpus = cpus}, kTick,
+                    [this](std::uint32_t) {
+                      return std::make_unique<Oracle>(&foretold);
+                    }) {}
+
+  Controller& controller() { return controller_; }
+  Instant now() const { return now_; }
+
+  void add(std::uint32_t id, std::string name, std::int64_t vcpus = 1,
+           MilliCpus baseline = kNoCap) {
+    (void)controller_.add_vm({.id = VmId{id},
+                              .name = std::move(name),
+                              .vcpus = vcpus,
+                              .baseline_cap = baseline});
+    inputs_.push_back({.vm = VmId{id}});
+  }
+  void demand(std::uint32_t id, std::int32_t mcpu) {
+    for (CpuInput& input : inputs_) {
+      if (input.vm == VmId{id}) input.demand[0] = input.usage = mcpu;
+    }
+  }
+  void emulator(std::uint32_t id, std::int32_t mcpu) {
+    for (CpuInput& input : inputs_) {
+      if (input.vm == VmId{id}) input.demand[1] = mcpu;
+    }
+  }
+  void miss(std::uint32_t id, bool missing) {
+    for (CpuInput& input : inputs_) {
+      if (input.vm == VmId{id}) input.missing = missing;
+    }
+  }
+
+  std::vector<Action> tick() {
+    now_ += kTick;
+    return apply(
+        controller_.tick({.now = now_, .interval = kTick, .vms = inputs_}));
+  }
+  std::vector<Action> run(Duration span) {
+    std::vector<Action> all;
+    for (Duration at{}; at < span; at += kTick) {
+      for (const Action& action : tick()) all.push_back(action);
+    }
+    return all;
+  }
+  std::vector<Action> edge(std::uint32_t id) {
+    return apply(controller_.edge({.at = now_, .vm = VmId{id}}));
+  }
+  std::int64_t cap(std::uint32_t id) {
+    return controller_.find(VmId{id})->applied.count();
+  }
+
+  Forecast foretold = flat(0);
+  Outcome::Kind answer = Outcome::Kind::kApplied;
+
+ private:
+  std::vector<Action> apply(std::span<const Action> plan) {
+    const std::vector<Action> actions(plan.begin(), plan.end());
+    std::vector<Outcome> outcomes;
+    for (const Action& action : actions) {
+      outcomes.push_back({.kind = answer, .error = 0, .value = action.value});
+    }
+    controller_.settle(actions, outcomes);
+    return actions;
+  }
+
+  Controller controller_;
+  std::vector<CpuInput> inputs_;
+  Instant now_{seconds{1000}};
+};
+
+Policy enforcing() {
+  Policy policy;
+  policy.mode = Mode::kEnforce;
+  policy.cpu.weights = false;
+  return policy;
+}
+
+std::vector<Action> caps_of(const std::vector<Action>& actions) {
+  std::vector<Action> caps;
+  for (const Action& action : actions) {
+    if (action.knob == Knob::kCpuMax) caps.push_back(action);
+  }
+  return caps;
+}
+
+TEST(Controller, SetsNothingInModeObserve) {
+  Policy policy = enforcing();
+  policy.mode = Mode::kObserve;
+  Bench bench(policy);
+  bench.add(1, "a");
+  bench.demand(1, 900);
+  EXPECT_TRUE(bench.run(seconds{10}).empty());
+}
+
+TEST(Controller, LearnsBeforeItCuts) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 2, MilliCpus{1500});
+  bench.run(milliseconds{4900});
+  EXPECT_EQ(bench.cap(1), 1500);
+  bench.run(seconds{1});
+  EXPECT_LT(bench.cap(1), 400);
+}
+
+TEST(Controller, RaisesAheadOfWhatIsForetold) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 2);
+  bench.run(seconds{8});
+  ASSERT_LT(bench.cap(1), 400);
+  bench.foretold = flat(1000);
+  const auto plan = caps_of(bench.tick());
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_EQ(plan[0].reason, Reason::kForecast);
+  EXPECT_GE(plan[0].value, 1000);
+}
+
+TEST(Controller, RaisesAtOnceToWhatIsDemanded) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 2);
+  bench.run(seconds{8});
+  bench.demand(1, 1000);
+  bench.tick();
+  const auto plan = caps_of(bench.tick());  // sustained over two ticks
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_EQ(plan[0].reason, Reason::kDemand);
+  EXPECT_GE(bench.cap(1), 1000);
+}
+
+TEST(Controller, LowersOnceAfterAWhile) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 2);
+  bench.run(seconds{8});
+  bench.demand(1, 1000);
+  bench.run(seconds{1});
+  bench.demand(1, 0);
+  // The window of 100 ms empties, then 200 ms and an eighth pass.
+  EXPECT_TRUE(caps_of(bench.run(milliseconds{300})).empty());
+  const auto plan = caps_of(bench.run(seconds{2}));
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_EQ(plan[0].reason, Reason::kLower);
+}
+
+TEST(Controller, WritesNothingInSteadyState) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 1, MilliCpus{100});  // a spinner capped by its owner
+  bench.demand(1, 1000);
+  bench.run(seconds{1});
+  EXPECT_TRUE(bench.run(seconds{60}).empty());
+  EXPECT_EQ(bench.cap(1), 100);
+}
+
+TEST(Controller, LowersNoMoreOftenThanItsWritesAllow) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 1);
+  bench.run(seconds{8});
+  const auto before = bench.controller().find(VmId{1})->stats.writes;
+  for (int i = 0; i < 120; ++i) {  // a minute of bursts, two a second
+    bench.demand(1, 1000);
+    bench.run(milliseconds{100});
+    bench.demand(1, 0);
+    bench.run(milliseconds{400});
+  }
+  EXPECT_LE(bench.controller().find(VmId{1})->stats.writes - before, 130U);
+}
+
+TEST(Controller, HandsOverOnAnEdgeWithOneWrite) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 1);
+  bench.add(2, "b", 1);
+  bench.run(seconds{8});
+  ASSERT_LT(bench.cap(1), 400);
+  const auto plan = bench.edge(1);
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_EQ(plan[0].vm, VmId{1});
+  EXPECT_EQ(plan[0].reason, Reason::kEdge);
+  EXPECT_GT(plan[0].value, 1000);  // the emulator's share as well
+  EXPECT_EQ(bench.controller().find(VmId{1})->stats.hand_overs, 1U);
+}
+
+TEST(Controller, HandsOverNoMoreThanThereIs) {
+  Policy policy = enforcing();
+  policy.cpu.host_share = MilliCpus{0};
+  Bench bench(policy, 1);
+  bench.add(1, "a", 1);
+  bench.add(2, "b", 1);
+  bench.demand(2, 800);
+  bench.run(seconds{8});
+  bench.edge(1);
+  EXPECT_LE(bench.cap(1) + bench.cap(2), 1000);
+}
+
+TEST(Controller, CoversTheEmulatorsTime) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 2);
+  bench.demand(1, 300);
+  bench.emulator(1, 400);
+  bench.run(seconds{8});
+  EXPECT_GE(bench.cap(1), 700);
+}
+
+TEST(Controller, HoldsWhatIsMissing) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 2);
+  bench.demand(1, 1500);
+  bench.run(seconds{8});
+  const std::int64_t cap = bench.cap(1);
+  bench.miss(1, true);
+  EXPECT_TRUE(bench.run(seconds{5}).empty());
+  EXPECT_EQ(bench.cap(1), cap);
+}
+
+TEST(Controller, LendsReserveAndTakesItBack) {
+  Policy policy = enforcing();
+  policy.cpu.host_share = MilliCpus{0};
+  policy.shadow.base = MilliCpus{500};
+  policy.vms = {{.match = "web", .vm_class = VmClass::kCritical},
+                {.match = "hog", .vm_class = VmClass::kBatch}};
+  Bench bench(policy, 1);
+  bench.add(1, "web", 1);
+  bench.add(2, "hog", 1);
+  bench.demand(2, 1000);
+  bench.run(seconds{10});
+  const VmState* web = bench.controller().find(VmId{1});
+  const VmState* hog = bench.controller().find(VmId{2});
+  EXPECT_EQ(web->reserve, MilliCpus{500});
+  EXPECT_GT(web->lent, MilliCpus{0});
+  EXPECT_GT(hog->loan, MilliCpus{0});
+  bench.edge(1);
+  EXPECT_GT(bench.cap(1), 500);
+  bench.demand(1, 900);
+  bench.run(milliseconds{100});
+  EXPECT_LE(bench.cap(1) + bench.cap(2), 1000 + 100);  // within the dead-band
+}
+
+TEST(Controller, AnswersAForeignWriterOnceThenLeavesTheKnob) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 1);
+  bench.demand(1, 500);
+  bench.run(seconds{8});
+  int reasserted = 0;
+  for (int i = 0; i < 60; ++i) {
+    bench.controller().foreign_write(VmId{1}, bench.now(), MilliCpus{250});
+    for (const Action& action : bench.run(seconds{1})) {
+      reasserted += action.reason == Reason::kReassert ? 1 : 0;
+      EXPECT_EQ(action.reason, Reason::kReassert);
+    }
+  }
+  EXPECT_EQ(reasserted, 1);
+  EXPECT_TRUE(bench.controller().find(VmId{1})->contended);
+  bench.controller().release_contention(VmId{1});
+  EXPECT_FALSE(bench.run(seconds{1}).empty());
+}
+
+TEST(Controller, RetriesWhatWasRefusedWithBackOff) {
+  Bench bench(enforcing());
+  bench.answer = Outcome::Kind::kUnconfirmed;
+  bench.add(1, "a", 1);
+  const std::size_t tries = bench.run(seconds{10}).size();
+  EXPECT_GE(tries, 10U);
+  EXPECT_LE(tries, 20U);  // 20 ms, doubled to a second
+}
+
+TEST(Controller, LeavesAVmThatWasLetGo) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 1);
+  bench.run(seconds{8});
+  bench.controller().let_go(VmId{1});
+  bench.demand(1, 900);
+  EXPECT_TRUE(bench.run(seconds{2}).empty());
+  EXPECT_TRUE(bench.edge(1).empty());
+  bench.controller().take_up(VmId{1});
+  EXPECT_FALSE(bench.run(seconds{1}).empty());
+}
+
+TEST(Controller, RefusesFloorsThatCannotBeMet) {
+  Policy policy = enforcing();
+  policy.vms = {{.match = "big*",
+                 .vm_class = VmClass::kCritical,
+                 .floor = MilliCpus{3000}}};
+  const std::vector<VmFacts> vms = {
+      {.id = VmId{1}, .name = "big-1", .vcpus = 4},
+      {.id = VmId{2}, .name = "big-2", .vcpus = 4}};
+  const auto checked = Controller::check(policy, {.cpus = 4}, vms);
+  ASSERT_FALSE(checked);
+  EXPECT_NE(checked.error().what.find("big-1"), std::string::npos);
+  EXPECT_NE(checked.error().what.find("big-2"), std::string::npos);
+  Bench bench(policy);
+  bench.add(1, "big-1", 4);
+  bench.add(2, "big-2", 4);
+  EXPECT_EQ(bench.controller().find(VmId{2})->policy.mode, Mode::kObserve);
+}
+
+TEST(Controller, SplitsEquallyWhereAsked) {
+  Policy policy = enforcing();
+  policy.cpu.split = Split::kEqual;
+  Bench bench(policy);
+  bench.add(1, "a", 2);
+  const auto plan = bench.tick();
+  ASSERT_EQ(plan.size(), 3U);
+  EXPECT_EQ(plan[1].knob, Knob::kVcpuMax);
+  EXPECT_EQ(plan[2].index, 1);
+  EXPECT_EQ(plan[1].value, (plan[0].value + 1) / 2);
+}
+
+TEST(Controller, AllocatesNothingInATick) {
+  Bench bench(enforcing());
+  for (std::uint32_t id = 1; id <= 50; ++id) bench.add(id, "vm", 1);
+  bench.run(seconds{1});
+  const std::vector<CpuInput> none;
+  Controller& controller = bench.controller();
+  const std::size_t before = allocations();
+  for (int i = 1; i <= 1000; ++i) {
+    (void)controller.tick(
+        {.now = bench.now() + i * kTick, .interval = kTick, .vms = none});
+    (void)controller.edge({.at = bench.now() + i * kTick, .vm = VmId{7}});
+  }
+  EXPECT_EQ(allocations() - before, 0U);
+}
+
+}  // namespace
+}  // namespace outrider

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <utility>
 
-#include "agent/core/crc32c.h"
+#include "agent/base/crc32c.h"
 #include "agent/core/record_bytes.h"
 #include "agent/core/record_sample.h"
 

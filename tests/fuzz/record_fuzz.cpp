@@ -9,7 +9,7 @@
 #include <variant>
 #include <vector>
 
-#include "agent/core/crc32c.h"
+#include "agent/base/crc32c.h"
 #include "agent/core/demand.h"
 #include "agent/core/record.h"
 

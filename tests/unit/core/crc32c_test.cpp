@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/core/crc32c.h"
+#include "agent/base/crc32c.h"
 
 #include <gtest/gtest.h>
 

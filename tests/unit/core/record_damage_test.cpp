@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "agent/core/crc32c.h"
+#include "agent/base/crc32c.h"
 #include "agent/core/record.h"
 #include "tests/unit/core/random_samples.h"
 

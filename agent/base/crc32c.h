@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/core/crc32c.h"
+#pragma once
 
 #include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
 
 namespace outrider {
-namespace {
-
-constexpr std::uint32_t kPolynomial = 0x82F63B78;  // Castagnoli, bits reversed
+namespace crc32c_tables {
 
 using Table = std::array<std::uint32_t, 256>;
 
-/// tables[k][b]: what byte b does to the sum k further bytes later.
-constexpr std::array<Table, 8> make_tables() {
+/// [k][b]: what byte b does to the sum k further bytes later.
+constexpr std::array<Table, 8> make() {
+  constexpr std::uint32_t kPolynomial = 0x82F63B78;  // Castagnoli, reversed
   std::array<Table, 8> tables{};
   for (std::uint32_t b = 0; b < 256; ++b) {
     std::uint32_t crc = b;
@@ -29,27 +31,29 @@ constexpr std::array<Table, 8> make_tables() {
   return tables;
 }
 
-constexpr std::array<Table, 8> kTables = make_tables();
+inline constexpr std::array<Table, 8> kTables = make();
 
-std::uint32_t byte_at(std::span<const std::byte> bytes, std::size_t i) {
-  return std::to_integer<std::uint32_t>(bytes[i]);
-}
+}  // namespace crc32c_tables
 
-}  // namespace
-
-std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t crc) {
+/// CRC-32C (Castagnoli) of `bytes`, which may be empty. Give the result of the
+/// bytes before as `crc` to go on from there.
+/// Source: RFC 3720, appendix B.4, whose examples are the tests.
+inline std::uint32_t crc32c(std::span<const std::byte> bytes,
+                            std::uint32_t crc = 0) {
+  using crc32c_tables::kTables;
   crc = ~crc;
   while (bytes.size() >= 8) {  // eight look-ups that do not wait for each other
     std::uint32_t next = 0;
     for (std::size_t i = 0; i < 8; ++i) {
       const std::uint32_t mixed = i < 4 ? (crc >> (8 * i)) & 0xFF : 0;
-      next ^= kTables[7 - i][mixed ^ byte_at(bytes, i)];
+      next ^= kTables[7 - i][mixed ^ std::to_integer<std::uint32_t>(bytes[i])];
     }
     crc = next;
     bytes = bytes.subspan(8);
   }
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    crc = (crc >> 8) ^ kTables[0][(crc & 0xFF) ^ byte_at(bytes, i)];
+  for (const std::byte byte : bytes) {
+    crc = (crc >> 8) ^
+          kTables[0][(crc & 0xFF) ^ std::to_integer<std::uint32_t>(byte)];
   }
   return ~crc;
 }

@@ -31,7 +31,8 @@ enum class BaselineSlot : std::uint32_t {};
 /// open it.
 class BaselineTable {
  public:
-  /// Opens or makes DIR/baseline, `dir` mode 0700. Records that are there (of
+  /// Opens or makes DIR/baseline; `dir` is made with mode 0700, and must not be
+  /// open to the writing of others. Records that are there (of
   /// an agent that died) stay until `forget`. `cgroup_mount` is where the
   /// cgroup v2 tree, or one that looks like it, is.
   /// Errors: EWOULDBLOCK, another agent holds it (the text says so).
@@ -42,14 +43,18 @@ class BaselineTable {
   ~BaselineTable();
 
   /// Before the first write of a knob. If the table has that very knob already
-  /// (same cgroup id and attribute), its slot, with the old baseline kept.
+  /// (same cgroup id and attribute), its slot, with the old baseline kept; but
+  /// where `knob.baseline` is neither that nor what we put there, somebody else
+  /// has written since, and it is the baseline now.
   /// Some syscalls. Errors: no room; a bound is passed; the xattr cannot be set
   /// (ENOTSUP is none: the file alone serves then).
   Result<BaselineSlot> remember(const KnobBaseline& knob);
   /// Before every write: what is about to be written. No syscall, allocation
   /// or lock; a crash at any point leaves a record that is right.
   void announce(BaselineSlot slot, std::string_view text);
-  /// After it: what the file says now (the kernel rounds).
+  /// After it: what the file says now (the kernel rounds), also when the write
+  /// failed. Until then both the confirmed and the last announced text count
+  /// as ours, so that one write may follow another without.
   void confirm(BaselineSlot slot, std::string_view text);
   std::string_view baseline(BaselineSlot slot) const;
   /// The baseline is back, or the cgroup is gone.

@@ -56,13 +56,13 @@ class Forecaster {
   /// All that was learned, as bytes that `load` takes on a machine of the same
   /// kind; of a size that never changes.
   virtual std::size_t state_bytes() const = 0;
-  /// Shape: `state` is of that size.
+  /// Into `state`, of state_bytes() bytes.
   virtual void save(std::span<std::byte> state) const = 0;
   /// False, and nothing changed, if the bytes are not such a state.
   virtual bool load(std::span<const std::byte> state) = 0;
 };
 
-/// For people: what Forecast::expert stands for.
+/// The word for Forecast::expert; "?" where there is none such.
 const char* expert_name(std::uint8_t expert);
 
 }  // namespace outrider

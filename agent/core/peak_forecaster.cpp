@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/core/peak_forecaster.h"
+
+#include <algorithm>
+#include <bit>
+#include <cassert>
+#include <cstring>
+#include <type_traits>
+
+#include "agent/core/crc32c.h"
+#include "agent/core/forecast_experts.h"
+#include "agent/core/residual_quantile.h"
+
+namespace outrider {
+namespace {
+
+constexpr std::uint32_t kStateVersion = 1;
+// In milli-CPU, of one step of one VM: 1,000 CPUs. More is a mistake.
+constexpr std::int64_t kDemandMax = 1'000'000;
+// What a first forecast adds to the last value: the larger of the two.
+constexpr float kPriorShare = 0.25F;
+constexpr float kPriorLeast = 100;  // milli-CPU
+// A step that was missed widens by so much of the forecast and by so many
+// milli-CPU, up to so many steps.
+constexpr float kMissedShare = 0.02F;
+constexpr float kMissedLeast = 2;
+constexpr std::uint32_t kMissedMost = 25;
+// Of the running error of an expert; one error counts as at most so many times
+// the error so far, so that one burst does not make all steps coarse.
+constexpr float kScaleGain = 0.02F;
+constexpr float kScaleClip = 4;
+constexpr float kScaleLeast = 1;  // milli-CPU
+// Share that a loss keeps with each step: the rarer the quantile, the longer
+// it takes to tell who is good at it.
+constexpr Lanes kLossKept = {0.99F,  0.99F,  0.99F,  0.995F,
+                             0.998F, 0.999F, 0.999F, 0.999F};
+constexpr float kCoverageGain = 0.002F;
+
+/// A forecast that waits for its truth.
+struct Pending {
+  Points points{};
+  std::array<float, kTaus> peak{};
+  std::uint32_t situation = 0;
+};
+
+/// One expert's record.
+struct Standing {
+  std::array<ResidualQuantiles, Experts::kSituations> residual{};
+  Lanes loss{};
+  float scale = 0;
+};
+
+/// All that is learned. Invariant: trivially copyable, its bytes are the state.
+struct State {
+  std::uint32_t version = kStateVersion;
+  std::uint32_t horizon = 0;
+  std::uint32_t slot = 0;    // the next step's, below the horizon
+  std::uint32_t values = 0;  // of these, not missing; stops at its most
+  std::uint32_t missed = 0;  // since the last value
+  std::uint32_t scored = 0;
+  // Of the last 32 steps, the newest in bit 0.
+  std::uint32_t missing = 0;
+  std::uint32_t bounds = 0;    // upper bounds
+  std::uint32_t seasonal = 0;  // a season was believed in at the last step
+  std::array<float, kHorizonMax> recent{};  // by step, modulo the horizon
+  std::array<Pending, kHorizonMax> pending{};
+  std::array<float, kTaus> coverage{};
+  std::array<Standing, kExperts> standing{};
+  Experts experts;
+};
+static_assert(std::is_trivially_copyable_v<State>);
+static_assert(sizeof(State) <= 3072);
+
+constexpr std::array<const char*, kExperts> kExpertNames = {
+    "last", "trailing", "ewma", "holt", "season"};
+
+class PeakForecaster final : public Forecaster {
+ public:
+  explicit PeakForecaster(std::uint32_t horizon) {
+    assert(horizon >= 1 && horizon <= kHorizonMax);
+    s_.horizon = horizon;
+    refresh();
+  }
+
+  void observe(Observation now) override;
+  const Forecast& forecast() const override { return forecast_; }
+  void ponder() override { s_.experts.ponder(s_.horizon); }
+  std::size_t state_bytes() const override {
+    return sizeof(State) + sizeof(std::uint32_t);
+  }
+  void save(std::span<std::byte> state) const override;
+  bool load(std::span<const std::byte> state) override;
+
+ private:
+  void start(float demand);
+  void note(float demand, Observation::Kind kind);
+  PeakSeen peak_seen() const;
+  void score(const Pending& past, PeakSeen seen);
+  void learn(Standing& standing, float point, const Pending& past,
+             PeakSeen seen);
+  void welcome_season();
+  void predict();
+  void refresh();
+
+  State s_;
+  Forecast forecast_;
+};
+
+void PeakForecaster::observe(Observation now) {
+  const bool missing = now.kind == Observation::Kind::kMissing;
+  const float demand = static_cast<float>(
+      std::clamp<std::int64_t>(now.value.count(), 0, kDemandMax));
+  if (!missing && s_.values == 0) start(demand);
+  note(missing ? s_.experts.last() : demand, now.kind);
+  const std::uint32_t window = (1U << s_.horizon) - 1;
+  const PeakSeen seen = peak_seen();
+  if (s_.values > s_.horizon && (s_.missing & window) == 0) {
+    score(s_.pending[s_.slot], seen);
+  }
+  if (missing) {
+    s_.experts.skip();
+  } else {
+    s_.experts.observe(demand, seen.most);
+  }
+  predict();
+  const std::uint32_t next_slot = s_.slot + 1 < s_.horizon ? s_.slot + 1 : 0;
+  s_.slot = next_slot;
+  refresh();
+}
+
+/// The first value says how large errors may be.
+void PeakForecaster::start(float demand) {
+  const float prior = std::max(kPriorLeast, kPriorShare * demand);
+  for (Standing& standing : s_.standing) {
+    standing.scale = prior / 4;
+    for (ResidualQuantiles& residual : standing.residual) {
+      residual.above.fill(prior);
+    }
+  }
+  s_.recent.fill(0);
+}
+
+void PeakForecaster::note(float demand, Observation::Kind kind) {
+  const bool missing = kind == Observation::Kind::kMissing;
+  const bool bound = kind == Observation::Kind::kUpperBound;
+  s_.recent[s_.slot] = demand;
+  s_.missing = (s_.missing << 1) | (missing ? 1U : 0U);
+  s_.bounds = (s_.bounds << 1) | (bound ? 1U : 0U);
+  s_.missed = missing ? s_.missed + 1 : 0;
+  if (!missing && s_.values <= s_.horizon) ++s_.values;
+}
+
+/// Of the last horizon.
+PeakSeen PeakForecaster::peak_seen() const {
+  PeakSeen seen;
+  for (std::uint32_t i = 0; i < s_.horizon; ++i) {
+    seen.most = std::max(seen.most, s_.recent[i]);
+  }
+  const std::uint32_t window = (1U << s_.horizon) - 1;
+  seen.least = seen.most;
+  if ((s_.bounds & window) == 0) return seen;
+  seen.least = 0;
+  for (std::uint32_t i = 0; i < s_.horizon; ++i) {
+    const std::uint32_t at = (s_.slot + s_.horizon - i) % s_.horizon;
+    if ((s_.bounds >> i & 1U) == 0) {
+      seen.least = std::max(seen.least, s_.recent[at]);
+    }
+  }
+  return seen;
+}
+
+void PeakForecaster::score(const Pending& past, PeakSeen seen) {
+  for (std::size_t e = 0; e < kExperts; ++e) {
+    learn(s_.standing[e], past.points[e], past, seen);
+  }
+  if (seen.least < seen.most) return;  // the truth is not known well enough
+  ++s_.scored;
+  const float gain =
+      std::max(kCoverageGain, 1.0F / static_cast<float>(s_.scored));
+  for (std::size_t i = 0; i < kTaus; ++i) {
+    const float covered = seen.most <= past.peak[i] ? 1.0F : 0.0F;
+    s_.coverage[i] += gain * (covered - s_.coverage[i]);
+  }
+}
+
+void PeakForecaster::learn(Standing& standing, float point, const Pending& past,
+                           PeakSeen seen) {
+  ResidualQuantiles& residual = standing.residual[past.situation];
+  if (seen.least == seen.most) {
+    const float error = seen.most - point;
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      const float miss = error - residual.above[i];
+      const float loss = std::max(kTau[i] * miss, (kTau[i] - 1) * miss);
+      standing.loss[i] = kLossKept[i] * standing.loss[i] + loss;
+    }
+    const float size = std::min(error < 0 ? -error : error,
+                                kScaleClip * standing.scale + kScaleLeast);
+    standing.scale += kScaleGain * (size - standing.scale);
+  }
+  residual.learn(point, seen, standing.scale);
+}
+
+/// A season that was just found has no standing of its own yet: it begins as
+/// good as the best, with no residual, and keeps that by being right.
+void PeakForecaster::welcome_season() {
+  Standing& season = s_.standing[static_cast<std::size_t>(Expert::kSeason)];
+  for (ResidualQuantiles& residual : season.residual) residual.above.fill(0);
+  for (const Standing& other : s_.standing) {
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      season.loss[i] = std::min(season.loss[i], other.loss[i]);
+    }
+  }
+}
+
+void PeakForecaster::predict() {
+  const bool seasonal = s_.experts.period() > 0;
+  if (seasonal && s_.seasonal == 0) welcome_season();
+  s_.seasonal = seasonal ? 1 : 0;
+  Pending& next = s_.pending[s_.slot];
+  next.points = s_.experts.points(s_.horizon);
+  next.situation = static_cast<std::uint32_t>(s_.experts.situation());
+  Lanes best_loss = s_.standing[0].loss;
+  Lanes best{};
+  for (std::size_t e = 0; e < kExperts; ++e) {
+    const Standing& standing = s_.standing[e];
+    const Lanes& above = standing.residual[next.situation].above;
+    for (std::size_t i = 0; i < kLanes; ++i) {
+      const bool better = standing.loss[i] <= best_loss[i];
+      best[i] = better ? next.points[e] + above[i] : best[i];
+      best_loss[i] = better ? standing.loss[i] : best_loss[i];
+    }
+  }
+  const auto missed = static_cast<float>(std::min(s_.missed, kMissedMost));
+  float floor = 0;
+  for (std::size_t i = 0; i < kTaus; ++i) {
+    floor = std::max(floor, best[i]);
+    next.peak[i] = floor + missed * (kMissedShare * floor + kMissedLeast);
+  }
+}
+
+/// The published form of the last forecast. Rounded up: a milli-CPU too much
+/// harms nobody.
+void PeakForecaster::refresh() {
+  const std::size_t last = (s_.slot == 0 ? s_.horizon : s_.slot) - 1;
+  for (std::size_t i = 0; i < kTaus; ++i) {
+    forecast_.peak[i] =
+        MilliCpus{static_cast<std::int64_t>(s_.pending[last].peak[i] + 0.999F)};
+    forecast_.coverage_permille[i] =
+        static_cast<std::int16_t>(1000 * s_.coverage[i] + 0.5F);
+  }
+  forecast_.scored = s_.scored;
+  forecast_.season_steps =
+      static_cast<std::uint16_t>(s_.experts.period() + 0.5F);
+  // Of the p950, which most classes hold.
+  std::size_t best = 0;
+  for (std::size_t e = 1; e < kExperts; ++e) {
+    if (s_.standing[e].loss[3] <= s_.standing[best].loss[3]) best = e;
+  }
+  forecast_.expert = static_cast<std::uint8_t>(best);
+}
+
+void PeakForecaster::save(std::span<std::byte> state) const {
+  assert(state.size() == state_bytes());
+  std::memcpy(state.data(), &s_, sizeof(s_));
+  const std::uint32_t crc = crc32c(state.first(sizeof(s_)));
+  std::memcpy(&state[sizeof(s_)], &crc, sizeof(crc));
+}
+
+bool PeakForecaster::load(std::span<const std::byte> state) {
+  if (state.size() != state_bytes()) return false;
+  std::uint32_t crc = 0;
+  std::memcpy(&crc, &state[sizeof(State)], sizeof(crc));
+  if (crc != crc32c(state.first(sizeof(State)))) return false;
+  State loaded;
+  std::memcpy(&loaded, state.data(), sizeof(State));
+  if (loaded.version != kStateVersion || loaded.horizon != s_.horizon ||
+      loaded.slot >= s_.horizon) {
+    return false;
+  }
+  s_ = loaded;
+  refresh();
+  return true;
+}
+
+}  // namespace
+
+std::unique_ptr<Forecaster> make_forecaster(std::uint32_t horizon_steps) {
+  return std::make_unique<PeakForecaster>(horizon_steps);
+}
+
+const char* expert_name(std::uint8_t expert) {
+  return expert < kExperts ? kExpertNames[expert] : "?";
+}
+
+}  // namespace outrider

@@ -5,6 +5,7 @@
 #include <yaml-cpp/eventhandler.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <numeric>
 #include <optional>
@@ -20,6 +21,19 @@ namespace {
 constexpr std::size_t kBytesMax = std::size_t{1} << 20;
 constexpr std::size_t kDepthMax = 8;
 constexpr std::size_t kShownMax = 64;  // bytes of a value in a message
+
+struct DurationUnit {
+  std::string_view name;   // as it is written
+  std::string_view words;  // likewise accepted, with or without its last letter
+  Duration length;
+};
+// Rising.
+constexpr std::array<DurationUnit, 4> kDurationUnits = {{
+    {"ms", "milliseconds", std::chrono::milliseconds{1}},
+    {"s", "seconds", std::chrono::seconds{1}},
+    {"min", "minutes", std::chrono::minutes{1}},
+    {"h", "hours", std::chrono::hours{1}},
+}};
 
 struct Finding {
   YAML::Mark mark;
@@ -115,6 +129,28 @@ bool is_plain(const YAML::Node& node) {
   return node.IsScalar() && node.Tag() == "?";  // "!": it was in quotes
 }
 
+bool names(std::string_view unit, const DurationUnit& known) {
+  return unit == known.name || unit == known.words ||
+         unit == known.words.substr(0, known.words.size() - 1);
+}
+
+std::optional<Duration> parse_duration(std::string_view text,
+                                       DurationRange range) {
+  const char* end = text.data() + text.size();
+  std::int64_t count = 0;
+  const auto number = std::from_chars(text.data(), end, count);
+  if (number.ec != std::errc{} || count < 0) return std::nullopt;
+  std::string_view unit =
+      text.substr(static_cast<std::size_t>(number.ptr - text.data()));
+  unit.remove_prefix(std::min(unit.find_first_not_of(' '), unit.size()));
+  for (const DurationUnit& known : kDurationUnits) {
+    if (!names(unit, known) || count > range.max / known.length) continue;
+    const Duration duration = known.length * count;
+    if (duration >= range.min) return duration;
+  }
+  return std::nullopt;
+}
+
 // Levenshtein's distance, by rows.
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::size_t> row(b.size() + 1);
@@ -160,6 +196,13 @@ Result<YAML::Node> load(const std::string& name, const std::string& text) {
 
 }  // namespace
 
+std::string written(Duration duration) {
+  DurationUnit unit = kDurationUnits.front();
+  for (const DurationUnit& each : kDurationUnits)
+    if (duration % each.length == Duration::zero()) unit = each;
+  return fmt::format("{} {}", duration / unit.length, unit.name);
+}
+
 Fields::Fields(std::shared_ptr<File> file, const YAML::Node& node,
                std::string prefix)
     : file_(std::move(file)), node_(node), prefix_(std::move(prefix)) {}
@@ -181,14 +224,24 @@ Result<Fields> Fields::parse(std::string name, std::string_view text) {
   }
 }
 
-YAML::Node Fields::ask(std::string_view key) {
-  asked_.emplace_back(key);
+YAML::Node Fields::find(std::string_view key) const {
   if (file_->failed || !node_.IsMap())
     return YAML::Node{YAML::NodeType::Undefined};
   // Not node_[key]: that would create the key.
   for (const auto& pair : node_)
     if (pair.first.IsScalar() && pair.first.Scalar() == key) return pair.second;
   return YAML::Node{YAML::NodeType::Undefined};
+}
+
+YAML::Node Fields::ask(std::string_view key) {
+  asked_.emplace_back(key);
+  return find(key);
+}
+
+bool Fields::has(std::string_view key) const { return find(key).IsDefined(); }
+
+void Fields::require(std::string_view key) {
+  if (node_.IsDefined() && !has(key)) blame(node_.Mark(), key, "missing");
 }
 
 void Fields::blame(const YAML::Mark& mark, std::string_view key,
@@ -251,16 +304,49 @@ std::size_t Fields::choice(std::string_view key,
   return fallback;
 }
 
-void Fields::section(std::string_view key,
-                     const std::function<void(Fields&)>& read) {
+Duration Fields::duration(std::string_view key, DurationRange range,
+                          Duration fallback) {
   const YAML::Node node = ask(key);
+  if (!node.IsDefined()) return fallback;
+  if (node.IsScalar()) {
+    const auto duration = parse_duration(node.Scalar(), range);
+    if (duration) return *duration;
+  }
+  want(node, key,
+       fmt::format("a time of {}..{}", written(range.min), written(range.max)));
+  return fallback;
+}
+
+void Fields::read_inner(const YAML::Node& node, std::string_view path,
+                        const std::function<void(Fields&)>& read) {
   if (node.IsDefined() && !node.IsMap()) {
-    want(node, key, "indented `key: value` lines");
+    want(node, path, "indented `key: value` lines");
     return;
   }
-  Fields inner{file_, node, fmt::format("{}{}.", prefix_, key)};
+  Fields inner{file_, node, fmt::format("{}{}.", prefix_, path)};
   read(inner);
   (void)inner.finish();  // the file keeps the error, the outer finish() tells
+}
+
+void Fields::section(std::string_view key,
+                     const std::function<void(Fields&)>& read) {
+  read_inner(ask(key), key, read);
+}
+
+bool Fields::list(std::string_view key, std::size_t count_max,
+                  const std::function<void(Fields&)>& read) {
+  const YAML::Node node = ask(key);
+  if (!node.IsDefined()) return false;
+  if (!node.IsSequence()) {
+    want(node, key, "a list of `- key: value` lines");
+  } else if (node.size() > count_max) {
+    blame(
+        node.Mark(), key,
+        fmt::format("want at most {} entries, got {}", count_max, node.size()));
+  }
+  for (std::size_t i = 0; !file_->failed && i < node.size(); ++i)
+    read_inner(node[i], fmt::format("{}[{}]", key, i), read);
+  return true;
 }
 
 void Fields::refuse(std::string_view key, std::string_view wanted) {

@@ -4,7 +4,7 @@
 //
 //   auto fields = Fields::parse("outrider.yaml", text);
 //   if (!fields) return pass(fields, "config");
-//   config.tick_period = ms{fields->integer("tick_period_ms", {5, 1000}, 20)};
+//   config.tick_period = ms{fields->integer("tick_period_ms", {5, 60000}, 20)};
 //   auto done = fields->finish();  // the first thing that was wrong, if any
 #pragma once
 
@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "agent/base/result.h"
+#include "agent/base/units.h"
 
 namespace outrider {
 
@@ -26,6 +27,15 @@ struct IntegerRange {
   std::int64_t min = 0;
   std::int64_t max = 0;
 };
+
+struct DurationRange {
+  Duration min{};
+  Duration max{};
+};
+
+/// "500 ms", "5 s": whole milliseconds in the largest unit that they fill, as
+/// Fields::duration reads them.
+std::string written(Duration duration);
 
 /// One mapping of a YAML file.
 /// Invariant: remembers which keys were asked for, and the first error. After
@@ -45,9 +55,20 @@ class Fields {
   std::size_t choice(std::string_view key,
                      std::span<const std::string_view> names,
                      std::size_t fallback);
+  /// A whole number and its unit: "500 ms", "5 seconds", "1min", "1 h".
+  Duration duration(std::string_view key, DurationRange range,
+                    Duration fallback);
   /// Reads the mapping under `key`, if there is one, and finishes it.
   void section(std::string_view key, const std::function<void(Fields&)>& read);
+  /// Likewise each mapping of the list under `key`, in order; messages call its
+  /// keys "key[0].name". False: there is no such key.
+  bool list(std::string_view key, std::size_t count_max,
+            const std::function<void(Fields&)>& read);
 
+  /// Whether the file has `key`; this does not ask for it.
+  bool has(std::string_view key) const;
+  /// Refuses a mapping without `key`: "missing".
+  void require(std::string_view key);
   /// Refuses the value that `key` had: "want <want>, got <value>".
   void refuse(std::string_view key, std::string_view want);
 
@@ -63,7 +84,10 @@ class Fields {
 
   Fields(std::shared_ptr<File> file, const YAML::Node& node,
          std::string prefix);
+  YAML::Node find(std::string_view key) const;
   YAML::Node ask(std::string_view key);
+  void read_inner(const YAML::Node& node, std::string_view path,
+                  const std::function<void(Fields&)>& read);
   void blame(const YAML::Mark& mark, std::string_view key,
              std::string_view what);
   void want(const YAML::Node& node, std::string_view key,

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "agent/config_policy.h"
 #include "agent/fields.h"
 #include "agent/sys/fd.h"
 
@@ -27,6 +28,8 @@ using std::chrono::milliseconds;
 constexpr std::array<std::string_view, 3> kSensors = {"auto", "bpf", "files"};
 constexpr std::array<std::string_view, 4> kLogLevels = {"error", "warning",
                                                         "info", "debug"};
+constexpr IntegerRange kTickPeriodMs = {kTickPeriod.min / milliseconds{1},
+                                        kTickPeriod.max / milliseconds{1}};
 constexpr IntegerRange kVmCount = {1, 4096};
 constexpr IntegerRange kBlameSample = {1, 1000};
 constexpr IntegerRange kLoopPriority = {0, 50};
@@ -149,8 +152,9 @@ Result<Config> parse_config(std::string name, std::string_view text,
   if (!parsed) return tl::unexpected<Error>(std::move(parsed.error()));
   Fields& fields = *parsed;
   Config config = base;
+  read_profile(fields, config);
   config.tick_period =
-      read_ms(fields, "tick_period_ms", {5, 1000}, base.tick_period);
+      read_ms(fields, "tick_period_ms", kTickPeriodMs, config.tick_period);
   config.slow_period =
       read_ms(fields, "slow_period_ms", {50, 5000}, base.slow_period);
   fields.section("control", [&](Fields& section) {
@@ -171,6 +175,7 @@ Result<Config> parse_config(std::string name, std::string_view text,
       fields.integer("vm_count_max", kVmCount, base.vm_count_max));
   config.log_level = static_cast<LogLevel>(fields.choice(
       "log_level", kLogLevels, static_cast<std::size_t>(base.log_level)));
+  read_policy(fields, config);
   auto done = fields.finish();
   if (!done) return tl::unexpected<Error>(std::move(done.error()));
   return config;
@@ -238,6 +243,7 @@ std::string dump_config(const Config& config) {
   put("vm_count_max", config.vm_count_max);
   put("log_level",
       std::string(kLogLevels[static_cast<std::size_t>(config.log_level)]));
+  dump_policy(out, config);
   out << YAML::EndMap;
   return std::string(out.c_str()) + '\n';
 }

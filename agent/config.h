@@ -9,6 +9,7 @@
 
 #include "agent/base/result.h"
 #include "agent/base/units.h"
+#include "agent/core/policy.h"
 #include "agent/log.h"
 
 namespace outrider {
@@ -51,9 +52,16 @@ struct DiscoveryConfig {
                          const DiscoveryConfig&) = default;
 };
 
+/// A name for a tick's length and a horizon that belong together.
+enum class Profile : std::uint8_t {
+  kFast,   // 20 ms and 500 ms
+  kSpec1,  // 1 s and 5 s, as the specification's loop
+};
+
 /// What the operator chose. A Config that load_config gave is valid; the
 /// defaults are those of a host without any file.
 struct Config {
+  Profile profile = Profile::kFast;  // named last; other keys may differ
   Duration tick_period = std::chrono::milliseconds{20};
   // cgroup files and rescans.
   Duration slow_period = std::chrono::milliseconds{100};
@@ -64,6 +72,7 @@ struct Config {
   int loop_priority = 1;  // SCHED_FIFO; 0: an ordinary thread
   std::uint32_t vm_count_max = 1024;
   LogLevel log_level = LogLevel::kInfo;
+  Policy policy;
 
   friend bool operator==(const Config&, const Config&) = default;
 };
@@ -71,7 +80,7 @@ struct Config {
 inline constexpr const char* kConfigDir = "/etc/outrider";
 
 /// `base` with what the file says. `name` is what messages call the file.
-/// Errors: "outrider.yaml:7: tick_period_ms: want 5..1000, got 2".
+/// Errors: "outrider.yaml:7: tick_period_ms: want 5..60000, got 2".
 Result<Config> parse_config(std::string name, std::string_view text,
                             const Config& base);
 

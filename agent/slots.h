@@ -19,7 +19,8 @@ namespace outrider {
 
 /// When a VM's edges fire; zero switches one off.
 struct EdgeThresholds {
-  Duration quota_left{};      // remaining CPU quota at which to call
+  Duration quota_left{};      // remaining CPU quota at which to call, for each
+                              // running vCPU
   Duration wait_in_window{};  // vCPU wait within 10 ms (EYES_WAIT_WINDOW_NS)
 };
 

@@ -39,11 +39,20 @@ static __always_inline __u64 quota_left(struct task_struct *task, __u64 *quota)
 	return least < 0 ? 0 : least;
 }
 
+/* vCPUs that draw on the quota. The counts move apart from each other. */
+static __always_inline __u64 running_vcpus(struct eyes_vm *vm)
+{
+	__u32 running = vm->vcpus - vm->asleep;
+
+	return running - 1 < EYES_THREADS_MAX ? running : 1;
+}
+
 /*
- * Calls once as the quota runs out, and again after it was refilled. A quota
- * that is small itself is near its end at half of it. CPUs hold slices that
- * cannot be seen from here, so what is left seems to rise and fall: no more
- * than one call in 10 ms, whatever the guest does.
+ * Calls once as the quota runs out, and again after it was refilled: n running
+ * vCPUs use it up n times as fast, so they are called for n times as early. A
+ * quota that is small itself is near its end at half of it. CPUs hold slices
+ * that cannot be seen from here, so what is left seems to rise and fall: no
+ * more than one call in 10 ms, whatever the guest does.
  */
 static __always_inline void check_quota(struct eyes_thread *thread,
 					struct task_struct *task)
@@ -56,6 +65,8 @@ static __always_inline void check_quota(struct eyes_thread *thread,
 	if (!edge)
 		return;
 	left = quota_left(task, &quota);
+	if (edge < quota / 2)
+		edge *= running_vcpus(vm);
 	if (edge > quota / 2)
 		edge = quota / 2;
 	now = rq_clock_of(task) >> 20;

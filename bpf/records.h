@@ -95,7 +95,8 @@ static_assert(sizeof(struct eyes_vcpu) == 96, "records are packed");
 
 /* One VM. User space writes the thresholds; 0 switches an edge off. */
 struct eyes_vm {
-	__u64 quota_edge_ns; /* remaining quota at which to call */
+	__u64 quota_edge_ns; /* remaining quota for each running vCPU at which
+			      * to call */
 	__u64 wait_edge_ns;  /* wait within EYES_WAIT_WINDOW_NS likewise */
 	__u64 wait_window_start;
 	__u64 wait_in_window;

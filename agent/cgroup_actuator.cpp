@@ -181,6 +181,7 @@ Outcome CgroupActuator::set(HeldKnob& knob, Reason reason,
   const KnobReading now = knob.file.read();
   if (now.error != 0) return failed(now.error);
   if (reason != Reason::kReassert && !is_ours(knob, now.text)) {
+    knob.told = now.text;
     return told(Outcome::Kind::kForeign, knob, now.text);
   }
   if (same_setting(now.text.view(), wanted.view())) {
@@ -200,6 +201,7 @@ Outcome CgroupActuator::write(HeldKnob& knob, const KnobValue& now,
   knob.settled = wanted;
   table_->confirm(*knob.slot, wanted.view());
   const bool ours = same_setting(back.text.view(), wanted.view());
+  if (!ours) knob.told = back.text;
   return told(ours ? Outcome::Kind::kApplied : Outcome::Kind::kForeign, knob,
               back.text);
 }
@@ -218,6 +220,7 @@ int CgroupActuator::touch(HeldKnob& knob, const KnobValue& now) {
 int CgroupActuator::write_text(HeldKnob& knob, const KnobValue& text) {
   table_->announce(*knob.slot, text.view());
   knob.announced = text;
+  knob.told.reset();
   ++writes_;
   const int error = knob.file.write(text);
   if (error != 0) {
@@ -240,17 +243,17 @@ Result<MilliCpus> CgroupActuator::read_cap(VmId vm) {
   return cap_of(*max);
 }
 
-void CgroupActuator::find_foreign(VmId vm,
-                                  std::vector<ForeignWrite>& found) const {
-  for (const VmKnobs& knobs : vms_) {
-    if (knobs.vm() != vm) continue;
-    for (const HeldKnob& knob : knobs.all()) {
-      if (!knob.slot) continue;
-      const KnobReading now = knob.file.read();
-      if (now.error != 0 || is_ours(knob, now.text)) continue;
-      const auto value = parse_knob(knob.knob, now.text.view());
-      if (value) found.push_back({vm, knob.knob, knob.index, *value});
-    }
+void CgroupActuator::find_foreign(VmId vm, std::vector<ForeignWrite>& found) {
+  VmKnobs* knobs = find(vm);
+  if (knobs == nullptr) return;
+  for (HeldKnob& knob : knobs->all()) {
+    if (!knob.slot) continue;
+    const KnobReading now = knob.file.read();
+    if (now.error != 0 || is_ours(knob, now.text)) continue;
+    const auto value = parse_knob(knob.knob, now.text.view());
+    if (!value || knob.told == now.text) continue;
+    knob.told = now.text;
+    found.push_back({vm, knob.knob, knob.index, *value});
   }
 }
 
@@ -275,6 +278,7 @@ void CgroupActuator::adopt_all() {
 void CgroupActuator::adopt(HeldKnob& knob, const KnobValue& now) {
   forget(knob);
   knob.settled = knob.announced = now;
+  knob.told.reset();
 }
 
 // --- Baselines back

@@ -68,9 +68,9 @@ class CgroupActuator : public Actuator {
 
   /// The cap that the VM's cgroup says now. Errors: not attached, gone.
   Result<MilliCpus> read_cap(VmId vm);
-  /// Appends what somebody else has written into knobs that Outrider had set.
-  /// One pread a knob.
-  void find_foreign(VmId vm, std::vector<ForeignWrite>& found) const;
+  /// Appends what somebody else has written into knobs that Outrider had set,
+  /// unless that was reported before, here or as kForeign. One pread a knob.
+  void find_foreign(VmId vm, std::vector<ForeignWrite>& found);
   /// How often a file was written, failures too.
   std::uint64_t writes() const { return writes_; }
 

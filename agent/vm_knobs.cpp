@@ -27,10 +27,6 @@ bool ends_with(std::string_view text, std::string_view end) {
          text.substr(text.size() - end.size()) == end;
 }
 
-std::string parent_of(const std::string& path) {
-  return path.substr(0, path.rfind('/'));
-}
-
 Result<std::uint64_t> inode_of(int directory) {
   struct stat facts {};
   if (::fstat(directory, &facts) != 0) return fail(errno, "stat a cgroup");
@@ -40,6 +36,12 @@ Result<std::uint64_t> inode_of(int directory) {
 }  // namespace
 
 bool has_systemd() { return ::access("/run/systemd/system", F_OK) == 0; }
+
+std::string sibling_cgroup(const std::string& cgroup) {
+  return ends_with(cgroup, kNested)
+             ? cgroup.substr(0, cgroup.size() - kNested.size())
+             : cgroup;
+}
 
 Result<VmKnobs> VmKnobs::open(const CgroupTree& tree, const Vm& vm,
                               const KnobOptions& options) {
@@ -86,7 +88,8 @@ Result<> VmKnobs::add(const Place& place, Knob knob, std::uint16_t index) {
                     .origin = std::move(origin),
                     .slot = std::nullopt,
                     .settled = now.text,
-                    .announced = now.text});
+                    .announced = now.text,
+                    .told = std::nullopt});
   if (std::find(cgroups_.begin(), cgroups_.end(), place.path) ==
       cgroups_.end()) {
     cgroups_.push_back(place.path);
@@ -130,10 +133,10 @@ void VmKnobs::add_weights(const Place& own, WeightOwner owner) {
     missing_.push_back({EPERM, "weights: systemd owns them"});
     return;
   }
-  const bool nested = ends_with(own.path, kNested);
-  Place siblings{Fd{::openat(own.fd.get(), nested ? ".." : ".",
+  const std::string path = sibling_cgroup(own.path);
+  Place siblings{Fd{::openat(own.fd.get(), path == own.path ? "." : "..",
                              O_PATH | O_DIRECTORY | O_CLOEXEC)},
-                 nested ? parent_of(own.path) : own.path, own.id};
+                 path, 0};
   auto id = inode_of(siblings.fd.get());
   if (!id) {
     missing_.push_back(std::move(id.error()));

@@ -27,6 +27,9 @@ enum class WeightOwner : std::uint8_t {
 /// True where systemd runs the host, as sd_booted(3) finds out.
 bool has_systemd();
 
+/// Where a VM with this own cgroup has siblings: the scope around `libvirt`.
+std::string sibling_cgroup(const std::string& cgroup);
+
 struct KnobOptions {
   Split split = Split::kPooled;
   Duration cap_period = std::chrono::milliseconds{100};
@@ -43,6 +46,7 @@ struct HeldKnob {
   std::optional<BaselineSlot> slot;
   KnobValue settled;    // what it said when it was last opened, set or adopted
   KnobValue announced;  // what was last written, taken or not
+  std::optional<KnobValue> told;  // of others, and reported, since then
 };
 
 /// Invariant: every knob belongs to the cgroups that were there at `open`, the

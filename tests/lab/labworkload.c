@@ -7,17 +7,25 @@
 //   LAB_SEED      whole number, default 1
 //   LAB_MARKS     0 = no mark for single bursts
 //   LAB_CAL       loop turns per millisecond; measured when absent
+//   LAB_HOLD      1 = waits for the host's word before it begins, see below
 //
 // Marks go to the PCI serial port at 00:10.0, byte by byte. One byte with the
 // top bit set is the begin (0x80) or end (0xc0) of a burst on vCPU byte & 0x3f:
 // one exit, so that marking costs and delays as little as possible. Anything
 // else is a line of text: CAL <turns per ms>, READY, DONE <worker>, ERROR
-// <why>.
+// <why>, and with LAB_HOLD also HELD and LEAD <seconds>.
+//
+// With LAB_HOLD one byte to that port says "go" (0..126) or "hold" (127). The
+// workload then repeats exactly each time: its time 0 lies so many seconds
+// after "go", and what is random or replayed counts from time 0. The seconds
+// before are a lead: the same kind of load, drawn from another stream, so that
+// who learned from it has not seen what comes.
 //
 // Work is counted in turns of a loop, measured once while nothing limits the
 // guest: a burst is then the same amount of true work whatever the host does
 // with it. CPU time would not do, as a guest counts stolen time as its own.
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
@@ -37,6 +45,7 @@
 
 enum { kWorkersMax = 64, kArgumentsMax = 3 };
 enum { kMarkBegin = 0x80, kMarkEnd = 0xc0 };
+enum { kNoCommand = -1, kHold = 127 };
 static const int64_t kNsPerMs = 1000000;
 static const int64_t kNsPerSec = 1000000000;
 
@@ -54,7 +63,8 @@ struct Workload {
 
 struct Worker {
   int cpu;
-  uint64_t random;  // state of next_random
+  uint64_t random;       // state of next_random
+  uint64_t lead_random;  // the same for the time before 0
   pthread_t thread;
 };
 
@@ -65,6 +75,7 @@ static uint64_t seed = 1;
 static uint64_t turns_per_ms;
 static int workers;
 static int64_t epoch_ns;     // the workload's time 0
+static int64_t lead_ns;      // by which work begins earlier
 static uint32_t *replay_us;  // CPU microseconds of the whole guest per tick
 static size_t replay_ticks;
 
@@ -76,6 +87,15 @@ static size_t replay_ticks;
 static void put_mark(int value) {
   const unsigned char byte = (unsigned char)value;
   (void)!pwrite(port_fd, &byte, 1, 0);
+}
+
+// What the host has said, if anything: the port's line status and data.
+static int take_command(void) {
+  enum { kData = 0, kLineStatus = 5, kDataReady = 1 };
+  unsigned char byte;
+  if (pread(port_fd, &byte, 1, kLineStatus) != 1) return kNoCommand;
+  if (!(byte & kDataReady)) return kNoCommand;
+  return pread(port_fd, &byte, 1, kData) == 1 ? byte & 0x7f : kNoCommand;
 }
 
 static void mark_line(const char *format, ...) {
@@ -183,6 +203,10 @@ static void run_ticker(struct Worker *worker) {
   }
 }
 
+static double next_shift(struct Worker *worker, int64_t index) {
+  return next_fraction(index < 0 ? &worker->lead_random : &worker->random);
+}
+
 // burst:PERIOD_MS,DUTY[,JITTER]  DUTY x PERIOD of work in each period. JITTER
 // shifts a burst within the part of its period that it leaves free.
 static void run_bursts(struct Worker *worker) {
@@ -193,8 +217,8 @@ static void run_bursts(struct Worker *worker) {
       workload.sync
           ? 0
           : (int64_t)(next_fraction(&worker->random) * (double)period);
-  for (int64_t index = 0;;) {
-    const double shift = room * next_fraction(&worker->random);
+  for (int64_t index = -(lead_ns / period);;) {
+    const double shift = room * next_shift(worker, index);
     sleep_until(epoch_ns + phase + index * period + (int64_t)shift);
     mark_burst(kMarkBegin, worker->cpu);
     work_ns(work);
@@ -203,7 +227,7 @@ static void run_bursts(struct Worker *worker) {
     if (workload.backlog) continue;
     const int64_t elapsed = now_ns() - epoch_ns - phase;
     while (index * period < elapsed) {
-      next_random(&worker->random);  // a skipped burst uses up its jitter
+      next_shift(worker, index);  // a skipped burst uses up its jitter
       ++index;
     }
   }
@@ -213,7 +237,7 @@ static void run_bursts(struct Worker *worker) {
 // negative. What does not fit is dropped, or kept with the flag backlog.
 static const int64_t kTickNs = 10000000;
 static void run_ticks(int64_t (*demand_ns)(int64_t tick)) {
-  for (int64_t tick = 0;;) {
+  for (int64_t tick = -(lead_ns / kTickNs);;) {
     sleep_until(epoch_ns + tick * kTickNs);
     const int64_t work = demand_ns(tick);
     if (work < 0) return;
@@ -227,6 +251,7 @@ static void run_ticks(int64_t (*demand_ns)(int64_t tick)) {
 // ramp:SECONDS,FROM,TO  demand of each worker, 0..1 of a CPU; stays at TO
 static int64_t ramp_demand(int64_t tick) {
   double part = (double)(tick * kTickNs) / (workload.argument[0] * 1e9);
+  if (part < 0) part = 0;
   if (part > 1) part = 1;
   const double from = workload.argument[1];
   const double to = workload.argument[2];
@@ -235,16 +260,16 @@ static int64_t ramp_demand(int64_t tick) {
 
 // replay  what /replay says, shared evenly among the workers
 static int64_t replay_demand(int64_t tick) {
-  size_t index = (size_t)tick;
-  if (workload.loop) index %= replay_ticks;
-  if (index >= replay_ticks) return -1;
-  return (int64_t)replay_us[index] * 1000 / workers;
+  const int64_t ticks = (int64_t)replay_ticks;
+  if (tick >= ticks && !workload.loop) return -1;
+  // A lead replays the end of it.
+  return (int64_t)replay_us[(tick % ticks + ticks) % ticks] * 1000 / workers;
 }
 
 static void *work(void *argument) {
   struct Worker *worker = argument;
   prctl(PR_SET_TIMERSLACK, 1);
-  sleep_until(epoch_ns);
+  sleep_until(epoch_ns - lead_ns);
   switch (workload.kind) {
     case kIdle:
       break;
@@ -367,7 +392,8 @@ static void load_modules(void) {
     char path[80];
     snprintf(path, sizeof path, "/modules/%s", name);
     const int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || syscall(SYS_finit_module, fd, "", 0)) {
+    // It is there already if this program has started anew.
+    if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) && errno != EEXIST)) {
       give_up("cannot load module", name);
     }
     close(fd);
@@ -392,6 +418,29 @@ static void start_worker(struct Worker *worker) {
   if (pthread_create(&worker->thread, &attributes, work, worker)) {
     give_up("worker", "cannot be started");
   }
+}
+
+// Until the host says "go". Sets when work begins.
+static void await_go(void) {
+  mark_line("HELD");
+  int command;
+  do {
+    sleep_until(now_ns() + 5 * kNsPerMs);
+    command = take_command();
+  } while (command == kNoCommand || command == kHold);
+  lead_ns = command * kNsPerSec;
+  epoch_ns = now_ns() + 100 * kNsPerMs + lead_ns;
+  mark_line("LEAD %d", command);
+}
+
+// Once the host says "hold", starts this program anew: that ends all workers.
+static _Noreturn void await_hold(void) {
+  while (take_command() != kHold) sleep_until(now_ns() + kNsPerSec / 4);
+  char turns[24];
+  snprintf(turns, sizeof turns, "%llu", (unsigned long long)turns_per_ms);
+  setenv("LAB_CAL", turns, 1);
+  execl("/init", "/init", (char *)NULL);
+  give_up("hold", "cannot start anew");
 }
 
 int main(void) {
@@ -431,15 +480,20 @@ int main(void) {
   turns_per_ms = text ? strtoull(text, NULL, 0) : calibrate();
   mark_line("CAL %llu", (unsigned long long)turns_per_ms);
 
+  text = getenv("LAB_HOLD");
+  const bool held = text && !strcmp(text, "1");
   static struct Worker all[kWorkersMax];
   epoch_ns = now_ns() + 100 * kNsPerMs;
+  if (held) await_go();
   for (int i = 0; i < workers; ++i) {
     all[i].cpu = i;
     // With sync all draw the same numbers, so jitter keeps them together.
     all[i].random = seed * 1000003u + (workload.sync ? 0 : (uint64_t)i);
+    all[i].lead_random = ~all[i].random;
     start_worker(&all[i]);
   }
   sleep_until(epoch_ns);
   mark_line("READY");
+  if (held) await_hold();
   rest();
 }

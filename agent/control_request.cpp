@@ -18,6 +18,10 @@ Result<> check_value(const ControlArg& arg, const json_t* value) {
     if (json_is_string(value) && json_string_length(value) > 0) return {};
     return fail(0, fmt::format("{}: want a text", arg.name));
   }
+  if (arg.kind == ControlArg::Kind::kFlag) {
+    if (json_is_boolean(value)) return {};
+    return fail(0, fmt::format("{}: want true or false", arg.name));
+  }
   const json_int_t count = json_integer_value(value);
   if (json_is_integer(value) && count >= arg.min && count <= arg.max) return {};
   return fail(0, fmt::format("{}: want {}..{}", arg.name, arg.min, arg.max));
@@ -76,6 +80,10 @@ std::optional<std::int64_t> ControlRequest::count(const char* name) const {
   const json_t* value = json_object_get(json_.get(), name);
   if (!json_is_integer(value)) return std::nullopt;
   return json_integer_value(value);
+}
+
+bool ControlRequest::flag(const char* name) const {
+  return json_is_true(json_object_get(json_.get(), name));
 }
 
 }  // namespace outrider

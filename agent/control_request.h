@@ -18,7 +18,7 @@ inline constexpr std::size_t kRequestBytesMax = std::size_t{64} << 10;
 
 /// What a verb takes beside its name.
 struct ControlArg {
-  enum class Kind : std::uint8_t { kText, kCount };
+  enum class Kind : std::uint8_t { kText, kCount, kFlag };
   std::string_view name;
   Kind kind = Kind::kText;
   bool required = false;
@@ -39,6 +39,7 @@ class ControlRequest {
 
   std::optional<std::string> text(const char* name) const;
   std::optional<std::int64_t> count(const char* name) const;
+  bool flag(const char* name) const;  // false as well if it is not there
 
  private:
   explicit ControlRequest(Json json) : json_(std::move(json)) {}

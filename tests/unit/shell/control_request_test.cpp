@@ -9,13 +9,14 @@
 namespace outrider {
 namespace {
 
-constexpr std::array<ControlArg, 2> kArgs = {
+constexpr std::array<ControlArg, 3> kArgs = {
     ControlArg{.name = "pid",
                .kind = ControlArg::Kind::kCount,
                .required = true,
                .min = 1,
                .max = 100},
-    ControlArg{.name = "name"}};
+    ControlArg{.name = "name"},
+    ControlArg{.name = "dry_run", .kind = ControlArg::Kind::kFlag}};
 
 std::string error_of(const std::string& line) {
   const auto request = ControlRequest::parse(line);
@@ -35,6 +36,21 @@ TEST(ControlRequest, GivesWhatItHolds) {
   EXPECT_EQ(request->count("name"), std::nullopt);
   EXPECT_EQ(request->text("pid"), std::nullopt);
   EXPECT_EQ(request->text("other"), std::nullopt);
+  EXPECT_FALSE(request->flag("dry_run"));
+}
+
+TEST(ControlRequest, FlagsAreTrueOrFalse) {
+  const auto flag = [](const std::string& value) {
+    const auto request =
+        ControlRequest::parse(R"({"verb": "x", "dry_run": )" + value + "}");
+    return request && request->flag("dry_run");
+  };
+  EXPECT_TRUE(flag("true"));
+  EXPECT_FALSE(flag("false"));
+  EXPECT_FALSE(flag("1"));
+  EXPECT_EQ(error_of(R"({"verb": "x", "pid": 1, "dry_run": false})"), "");
+  EXPECT_EQ(error_of(R"({"verb": "x", "pid": 1, "dry_run": 1})"),
+            "dry_run: want true or false");
 }
 
 TEST(ControlRequest, RefusesWhatIsNoRequest) {

@@ -28,7 +28,13 @@ void add_status(const CommandSite& site);
 void add_doctor(const CommandSite& site);
 void add_config(const CommandSite& site);
 void add_vm(const CommandSite& site);
+void add_mode(const CommandSite& site);
+void add_allocations(const CommandSite& site);
+void add_explain(const CommandSite& site);
 void add_top(const CommandSite& site);
 void add_record(const CommandSite& site);
+
+/// Those of `outrider vm` that steer the control loop.
+void add_vm_verbs(CLI::App& vm, const CommandSite& site);
 
 }  // namespace outrider

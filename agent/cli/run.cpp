@@ -16,6 +16,8 @@ constexpr const char* kFooter =
     "  outrider top                         demand, usage and wait, live\n"
     "  outrider top --batch --csv --count 60 >minute.csv\n"
     "  outrider vm show web-3 --json\n"
+    "  outrider explain web-3               why it holds what it holds\n"
+    "  outrider mode enforce --dry-run      what would be written\n"
     "  outrider record night.rec --seconds 3600\n"
     "\n"
     "exit codes: 0 ok, 1 error, 2 usage, 3 degraded, 4 refused";
@@ -37,7 +39,10 @@ int run_outrider(int argc, const char* const* argv) {
   const CommandSite site{app, common, chosen};
   add_doctor(site);
   add_status(site);
+  add_mode(site);
   add_vm(site);
+  add_allocations(site);
+  add_explain(site);
   add_top(site);
   add_record(site);
   add_config(site);

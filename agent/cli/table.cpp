@@ -22,7 +22,7 @@ std::size_t width_of(std::string_view text) {
 }
 
 bool is_number(std::string_view text) {
-  return text.find_first_not_of("0123456789.-+%") == std::string_view::npos;
+  return text.find_first_not_of("0123456789.-+%<=") == std::string_view::npos;
 }
 
 std::vector<Column> measure(const std::vector<std::vector<std::string>>& rows) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `outrider vm list|show|attach|detach`.
+// `outrider vm list|show|attach|detach`; those that steer are in mode.cpp.
 #include <fmt/format.h>
 
 #include <memory>
@@ -171,6 +171,7 @@ void add_vm(const CommandSite& site) {
                         "detached");
     };
   });
+  add_vm_verbs(*vm, site);
 }
 
 }  // namespace outrider

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <atomic>
 #include <filesystem>
 #include <fstream>
@@ -70,6 +71,24 @@ std::vector<ControlVerb> made_up_verbs() {
     reply.end();
     return ControlAnswer{};
   };
+  // What was asked for, and a write.
+  const auto steer = [](const ControlCall& call, JsonText& reply) {
+    reply.key("vm");
+    write_identity(reply, made_up_vms().front());
+    reply.member("mode", call.request.text("mode").value_or("advise"))
+        .member("effective", "observe");
+    if (!call.request.flag("dry_run")) return ControlAnswer{};
+    reply.key("writes").array().object().member("knob", "cpu.max").end().end();
+    return ControlAnswer{};
+  };
+  const auto look = [](const ControlCall& call, JsonText& reply) {
+    reply.member("class", "batch").member("mode", "advise");
+    reply.member("asked", call.request.text("vm").value_or(""));
+    return ControlAnswer{};
+  };
+  const ControlArg vm{.name = "vm", .required = true};
+  const ControlArg mode{.name = "mode"};
+  const ControlArg dry_run{.name = "dry_run", .kind = Kind::kFlag};
   const auto refuse = [](const ControlCall&, JsonText&) {
     return ControlAnswer{tl::unexpected<ControlRefusal>(
         ControlRefusal{ControlCode::kRefused, "not for you"})};
@@ -77,6 +96,13 @@ std::vector<ControlVerb> made_up_verbs() {
   return {{"status", Role::kViewer, {}, status},
           {"vm.list", Role::kViewer, {}, list},
           {"vm.detach", Role::kViewer, {{.name = "vm"}}, refuse},
+          {"mode", Role::kViewer, {mode, dry_run}, steer},
+          {"vm.mode", Role::kViewer, {vm, mode, dry_run}, steer},
+          {"vm.let_go", Role::kViewer, {vm, dry_run}, steer},
+          {"vm.take_up", Role::kViewer, {vm, dry_run}, steer},
+          {"vm.release_contention", Role::kViewer, {vm, dry_run}, refuse},
+          {"explain", Role::kViewer, {vm}, look},
+          {"allocations", Role::kViewer, {}, look},
           {"sample", Role::kViewer, {}, sample},
           {"watch",
            Role::kViewer,
@@ -166,7 +192,65 @@ TEST_F(Cli, RefusalsAndMissingDaemonsHaveTheirExitCodes) {
             std::string::npos);
 }
 
+TEST_F(Cli, ModeTellsAndSets) {
+  EXPECT_EQ(run({"mode"}), 0);
+  EXPECT_EQ(out_, "advise\n");
+  EXPECT_EQ(run({"mode", "enforce"}), 0);
+  EXPECT_EQ(out_, "enforce\n");
+  EXPECT_EQ(run({"mode", "enforce", "--json"}), 0);
+  EXPECT_TRUE(says("\"mode\":\"enforce\"")) << out_;
+  EXPECT_EQ(run({"vm", "mode", "web-3", "enforce"}), 0);
+  EXPECT_EQ(out_,
+            "VM 7 web-3\\x1b[2J: mode enforce; in force observe, the least of "
+            "host, resource and VM\n");
+}
+
+TEST_F(Cli, VmsAreLetGoAndTakenUp) {
+  EXPECT_EQ(run({"vm", "let-go", "web-3"}), 0);
+  EXPECT_TRUE(says(": let go, its baseline is back\n")) << out_;
+  EXPECT_EQ(run({"vm", "take-up", "web-3"}), 0);
+  EXPECT_TRUE(says(": taken up again\n")) << out_;
+  EXPECT_EQ(run({"vm", "release-contention", "web-3"}), 4);
+  EXPECT_EQ(errors_, "outrider: not for you\n");
+}
+
+TEST_F(Cli, DryRunsListWhatWouldBeWritten) {
+  const std::vector<std::vector<const char*>> commands = {
+      {"mode", "enforce", "--dry-run"},
+      {"vm", "mode", "web-3", "advise", "--dry-run"},
+      {"vm", "let-go", "web-3", "--dry-run"},
+      {"vm", "take-up", "web-3", "--dry-run"}};
+  for (const auto& command : commands) {
+    EXPECT_EQ(run(command), 0) << errors_;
+    EXPECT_TRUE(says("dry run: this would be written\n")) << out_;
+    EXPECT_TRUE(says("cpu.max")) << out_;
+  }
+}
+
+TEST_F(Cli, ExplainAsksForItsVm) {
+  EXPECT_EQ(run({"explain", "web-3"}), 0);
+  EXPECT_TRUE(says("class batch, mode advise\n")) << out_;
+  EXPECT_EQ(run({"explain", "web-3", "--json"}), 0);
+  EXPECT_TRUE(says("\"asked\":\"web-3\"")) << out_;
+}
+
+TEST_F(Cli, AllocationsComeOnceOrAgainAndAgain) {
+  EXPECT_EQ(run({"allocations"}), 0);
+  EXPECT_EQ(out_.substr(0, 20), "mode advise  0 VMs  ");
+  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 2);
+  EXPECT_EQ(run({"allocations", "--json", "--watch", "--interval", "0.05",
+                 "--count", "3"}),
+            0);
+  EXPECT_EQ(std::count(out_.begin(), out_.end(), '\n'), 3);
+}
+
 TEST_F(Cli, WrongWordsAreUsage) {
+  EXPECT_EQ(run({"mode", "off"}), 2);
+  EXPECT_EQ(run({"mode", "--dry-run"}), 2) << "of what?";
+  EXPECT_EQ(run({"vm", "mode", "web-3"}), 2);
+  EXPECT_EQ(run({"vm", "let-go"}), 2);
+  EXPECT_EQ(run({"explain"}), 2);
+  EXPECT_EQ(run({"allocations", "--count", "2"}), 2) << "of --watch";
   EXPECT_EQ(run({}), 2);
   EXPECT_EQ(run({"tpo"}), 2);
   EXPECT_EQ(run({"top", "--sort", "size"}), 2);

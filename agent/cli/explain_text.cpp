@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "agent/cli/ask.h"
+#include "agent/cli/reply_text.h"
+#include "agent/cli/table.h"
+
+namespace outrider {
+namespace {
+
+using Rows = std::vector<std::vector<std::string>>;
+
+std::string cpus(const json_t* object, const char* name) {
+  return cpus_text(count_at(object, name), "max");
+}
+
+bool holds(const json_t* object, const char* name) {
+  return json_is_true(json_object_get(object, name));
+}
+
+std::string percent(std::int64_t permille) {
+  return fmt::format("{}.{}", permille / 10, permille % 10);
+}
+
+// "12.3 us": stages take from nanoseconds to milliseconds.
+std::string short_time(std::int64_t ns) {
+  if (ns < 1'000'000)
+    return fmt::format("{:.1f} us", static_cast<double>(ns) / 1e3);
+  return fmt::format("{:.1f} ms", static_cast<double>(ns) / 1e6);
+}
+
+std::string head_text(const json_t* reply) {
+  const json_t* vm = json_object_get(reply, "vm");
+  std::string out = fmt::format(
+      "{}: VM {}, class {}, mode {}\n", text_at(vm, "name"), count_at(vm, "id"),
+      text_at(reply, "class"), text_at(reply, "mode"));
+  if (holds(reply, "contended"))
+    out +=
+        "left alone: somebody else writes its knobs; see `outrider vm "
+        "release-contention`\n";
+  if (holds(reply, "let_go"))
+    out += "let go: its baseline is back; see `outrider vm take-up`\n";
+  return out;
+}
+
+std::string signals_text(const json_t* signals) {
+  if (signals == nullptr || holds(signals, "missing"))
+    return "\nnothing is seen of it: its limits are held\n";
+  const json_t* demand = json_object_get(signals, "demand");
+  Rows rows = {{"CPUS", "TOTAL", "VCPU", "EMULATOR", "IOTHREAD", "VHOST"},
+               {holds(signals, "upper_bound") ? "demand <=" : "demand"}};
+  for (const char* name : {"total_mcpu", "vcpu_mcpu", "emulator_mcpu",
+                           "iothread_mcpu", "vhost_mcpu"})
+    rows.back().push_back(cpus(demand, name));
+  rows.push_back({"usage", cpus(signals, "usage_mcpu")});
+  rows.push_back({"wait", cpus(signals, "wait_mcpu")});
+  rows.push_back({"throttled", cpus(signals, "throttled_mcpu")});
+  return fmt::format("\nseen over {}\n{}",
+                     short_time(count_at(signals, "interval_ns")),
+                     table_text(rows));
+}
+
+// "season 2000 ms" where one is believed in.
+std::string learned_text(const json_t* forecast) {
+  const std::int64_t season = count_at(forecast, "season_ms");
+  return fmt::format("{}, {} steps scored{}", text_at(forecast, "expert"),
+                     count_at(forecast, "scored"),
+                     season > 0 ? fmt::format(", season {} ms", season) : "");
+}
+
+void add_quantiles(Rows& rows, const json_t* forecast) {
+  const json_t* quantiles = json_object_get(forecast, "quantiles");
+  const bool scored = count_at(forecast, "scored") > 0;
+  for (std::size_t i = 0; i < json_array_size(quantiles); ++i) {
+    const json_t* each = json_array_get(quantiles, i);
+    rows.push_back(
+        {std::to_string(count_at(forecast, "horizon_ms")),
+         percent(count_at(each, "permille")), cpus(each, "peak_mcpu"),
+         scored ? percent(count_at(each, "reached_permille")) : "-"});
+  }
+}
+
+std::string forecasts_text(const json_t* forecasts) {
+  if (json_array_size(forecasts) == 0) return "\nnothing is predicted yet\n";
+  std::string out = "\npeak that is predicted\n";
+  Rows rows = {{"HORIZON ms", "QUANTILE %", "CPUS", "REACHED %"}};
+  std::string notes;
+  for (std::size_t i = 0; i < json_array_size(forecasts); ++i) {
+    const json_t* forecast = json_array_get(forecasts, i);
+    add_quantiles(rows, forecast);
+    notes += fmt::format("over {} ms: {}\n", count_at(forecast, "horizon_ms"),
+                         learned_text(forecast));
+  }
+  return out + table_text(rows) + notes;
+}
+
+std::string rule_text(const json_t* rule) {
+  if (rule == nullptr) return "\nnothing is decided yet\n";
+  return fmt::format(
+      "\ndecided by: {}\n"
+      "  demand {}, target {} CPUs; floor {}, ceiling {}; quantile {} %\n"
+      "  reserve {} CPUs, of which lent {}; on loan from others {}\n",
+      text_at(rule, "reason"), cpus(rule, "demand_mcpu"),
+      cpus(rule, "target_mcpu"), cpus(rule, "floor_mcpu"),
+      cpus(rule, "ceiling_mcpu"), percent(count_at(rule, "quantile_permille")),
+      cpus(rule, "reserve_mcpu"), cpus(rule, "lent_mcpu"),
+      cpus(rule, "loan_mcpu"));
+}
+
+std::string knobs_text(const json_t* writes) {
+  const std::string table = writes_text(writes);
+  return table.empty() ? "\nnothing was written\n" : "\nwritten last\n" + table;
+}
+
+std::string path_text(const json_t* path) {
+  Rows rows = {{"CAP", "WEIGHT", "SHARE %", "BINDS", "CGROUP"}};
+  for (std::size_t i = 0; i < json_array_size(path); ++i) {
+    const json_t* level = json_array_get(path, i);
+    rows.push_back(
+        {cpus(level, "cap_mcpu"), std::to_string(count_at(level, "weight")),
+         percent(count_at(level, "share_permille")),
+         holds(level, "binds") ? "cap" : "", text_at(level, "cgroup")});
+  }
+  return rows.size() == 1 ? "" : "\nalong its path\n" + table_text(rows);
+}
+
+std::string latency_text(const json_t* stages) {
+  std::string out;
+  for (std::size_t i = 0; i < json_array_size(stages); ++i) {
+    const json_t* stage = json_array_get(stages, i);
+    out +=
+        fmt::format("{}{} {}", i == 0 ? "\ntook " : ", ",
+                    text_at(stage, "stage"), short_time(count_at(stage, "ns")));
+  }
+  return out.empty() ? "" : out + '\n';
+}
+
+}  // namespace
+
+std::string explain_text(const json_t* reply) {
+  return head_text(reply) + signals_text(json_object_get(reply, "signals")) +
+         forecasts_text(json_object_get(reply, "forecasts")) +
+         rule_text(json_object_get(reply, "rule")) +
+         knobs_text(json_object_get(reply, "writes")) +
+         path_text(json_object_get(reply, "path")) +
+         latency_text(json_object_get(reply, "latency"));
+}
+
+}  // namespace outrider

@@ -28,6 +28,10 @@ constexpr Duration kFileTick = std::chrono::milliseconds{100};
 
 constexpr std::uint32_t kScanPeriod = 10;  // slow ticks
 
+std::int64_t online_cpus() {
+  return std::max<std::int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1);
+}
+
 }  // namespace
 
 /// Everything behind Agent's face: the clockwork, and who calls whom.
@@ -45,6 +49,7 @@ class Agent::Loop {
   AttachedVms& attached() { return *vms_; }
   EventLoop& events() { return events_; }
   const Demand& second() const { return second_; }
+  CpuControl& cpu() { return *cpu_; }
 
  private:
   void open_cgroups();
@@ -63,12 +68,14 @@ class Agent::Loop {
   ProcRoot proc_;
   EventLoop events_;
   std::optional<CgroupTree> cgroups_;
+  std::optional<CpuControl> cpu_;
   std::optional<AttachedVms> vms_;
   std::optional<VmFinder> finder_;
   std::optional<PeriodicTimer> tick_timer_;
   std::optional<PeriodicTimer> slow_timer_;
   Fd signals_;
-  DemandSeries series_;
+  DemandSeries ticks_series_;
+  DemandSeries seconds_series_;
   Demand second_;
   std::vector<Degradation> host_degraded_;  // the sensor has its own
   std::uint64_t ticks_ = 0;
@@ -138,17 +145,24 @@ Result<> Agent::Loop::start() {
   second_due_ = started_;
   open_cgroups();
   const CgroupTree* cgroups = cgroups_ ? &*cgroups_ : nullptr;
-  vms_.emplace(config_, AttachedVms::World{.proc = proc_,
-                                           .cgroups = cgroups,
-                                           .events = events_,
-                                           .on_new_process = [this](pid_t pid) {
-                                             on_new_process(pid);
-                                           }});
+  vms_.emplace(
+      config_,
+      AttachedVms::World{
+          .proc = proc_,
+          .cgroups = cgroups,
+          .events = events_,
+          .on_new_process = [this](pid_t pid) { on_new_process(pid); },
+          .on_came = [this](const Vm& vm) { cpu_->came(vm); },
+          .on_gone = [this](VmId vm) { cpu_->gone(vm); },
+          .on_edge = [this](const SensorEvent& event) { cpu_->edge(event); }});
   auto sensor = vms_->open();
   if (!sensor) return pass(sensor, "start");
   if (!vms_->is_bpf()) {
     config_.tick_period = std::max(config_.tick_period, kFileTick);
   }
+  cpu_.emplace(config_,
+               CpuControl::World{.cgroups = cgroups, .cpus = online_cpus()});
+  cpu_->start();
   // The watch comes before the first scan, so that nothing falls between.
   finder_.emplace(VmFinder::make(config_.discovery, proc_, cgroups));
   auto watched = watch_everything();
@@ -163,13 +177,15 @@ Result<> Agent::Loop::start() {
 }
 
 Result<> Agent::Loop::run() {
-  log_info("ready sensor={} vms={} tick_ms={} mode=observe",
+  log_info("ready sensor={} vms={} tick_ms={} mode={}",
            vms_->is_bpf() ? "bpf" : "files", vms_->vms().size(),
-           config_.tick_period / std::chrono::milliseconds{1});
+           config_.tick_period / std::chrono::milliseconds{1},
+           mode_name(cpu_->mode()));
   while (!stopping_) {
     auto turned = events_.turn(Duration{-1});
     if (!turned) return pass(turned, "loop");
   }
+  cpu_->stop();
   log_info("stopped vms={} ticks={}", vms_->vms().size(), ticks_);
   return {};
 }
@@ -227,9 +243,10 @@ void Agent::Loop::tick() {
     add_found(finder_->look_into_fresh(monotonic_now()));
   }
   const Sample& now = vms_->sample();
+  cpu_->tick(ticks_series_.update(now), now);
   if (now.taken >= second_due_) {
     second_due_ = now.taken + std::chrono::seconds{1};
-    second_ = series_.update(now);
+    second_ = seconds_series_.update(now);
   }
 }
 
@@ -321,6 +338,7 @@ Result<> Agent::detach(VmId vm) { return loop_->detach(vm); }
 const Sample& Agent::sample() { return loop_->attached().sample(); }
 const Demand& Agent::demand() const { return loop_->second(); }
 AgentStatus Agent::status() const { return loop_->status(); }
+CpuControl& Agent::cpu() { return loop_->cpu(); }
 EventLoop& Agent::events() { return loop_->events(); }
 Result<> Agent::run() { return loop_->run(); }
 

@@ -12,6 +12,7 @@
 #include "agent/config.h"
 #include "agent/core/demand.h"
 #include "agent/core/sample.h"
+#include "agent/cpu_control.h"
 #include "agent/sys/event_loop.h"
 #include "agent/vm.h"
 
@@ -37,8 +38,8 @@ struct AgentStatus {
   Duration own_cpu{};             // the loop thread's run time
 };
 
-/// What `outriderd` does between its doors: senses, discovers, keeps the VMs.
-/// Observes only: it writes to no knob of any VM.
+/// What `outriderd` does between its doors: senses, discovers, keeps the VMs,
+/// and moves their limits where it is told to enforce.
 /// Invariant: every VM in vms() is attached to the sensor, and the other way
 /// round. All calls are on the loop thread.
 class Agent {
@@ -59,10 +60,11 @@ class Agent {
   /// Demand over the last whole second.
   const Demand& demand() const;
   AgentStatus status() const;
+  CpuControl& cpu();
 
   /// For the doors: what is watched here is served by `run`.
   EventLoop& events();
-  /// The loop: returns after SIGTERM or SIGINT.
+  /// The loop: returns after SIGTERM or SIGINT, with all limits put back.
   Result<> run();
 
  private:

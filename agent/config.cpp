@@ -157,6 +157,9 @@ Result<Config> parse_config(std::string name, std::string_view text,
       read_ms(fields, "tick_period_ms", kTickPeriodMs, config.tick_period);
   config.slow_period =
       read_ms(fields, "slow_period_ms", {50, 5000}, base.slow_period);
+  config.run_directory = fields.text("run_directory", base.run_directory);
+  if (config.run_directory.front() != '/')
+    fields.refuse("run_directory", "a path from /");
   fields.section("control", [&](Fields& section) {
     config.control = read_control(section, base.control);
   });
@@ -216,6 +219,7 @@ std::string dump_config(const Config& config) {
   };
   put("tick_period_ms", ms(config.tick_period));
   put("slow_period_ms", ms(config.slow_period));
+  put("run_directory", config.run_directory);
   open("control");
   put("socket", config.control.socket);
   out << YAML::Key << "mode" << YAML::Value << YAML::DoubleQuoted

@@ -65,6 +65,8 @@ struct Config {
   Duration tick_period = std::chrono::milliseconds{20};
   // cgroup files and rescans.
   Duration slow_period = std::chrono::milliseconds{100};
+  // What to put back is kept there; only root may write there.
+  std::string run_directory = "/run/outrider";
   ControlConfig control;
   SenseConfig sense;
   EdgeConfig edge;

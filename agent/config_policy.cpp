@@ -55,23 +55,26 @@ Duration read_time(Fields& fields, std::string_view key, IntegerRange range,
 }
 
 CpuPolicy read_cpu(Fields& fields, const CpuPolicy& base) {
-  return {.mode = choose(fields, "mode", kModeNames, base.mode),
-          .split = choose(fields, "split", kSplitNames, base.split),
-          .cap_period = read_time<milliseconds>(fields, "cap_period_ms",
-                                                {10, 1000}, base.cap_period),
-          .burst = read_time<microseconds>(fields, "burst_us", {0, 1'000'000},
-                                           base.burst),
-          .host_share = read_mcpu(fields, "host_share_mcpu", base.host_share),
-          .dead_band_permille = read_percent(fields, "dead_band_percent",
-                                             {0, 100}, base.dead_band_permille),
-          .dead_band = read_mcpu(fields, "dead_band_mcpu", base.dead_band),
-          .lower_after = read_time<milliseconds>(
-              fields, "lower_after_ms", {0, 3'600'000}, base.lower_after),
-          .lower_step_permille = read_percent(
-              fields, "lower_step_percent", {1, 100}, base.lower_step_permille),
-          .writes_per_minute = fields.integer("writes_per_minute", {1, 60'000},
-                                              base.writes_per_minute),
-          .weights = fields.boolean("weights", base.weights)};
+  return {
+      .mode = choose(fields, "mode", kModeNames, base.mode),
+      .split = choose(fields, "split", kSplitNames, base.split),
+      .cap_period = read_time<milliseconds>(fields, "cap_period_ms", {10, 1000},
+                                            base.cap_period),
+      .burst = read_time<microseconds>(fields, "burst_us", {0, 1'000'000},
+                                       base.burst),
+      .cap_quantile_permille = read_percent(
+          fields, "cap_quantile_percent", {50, 99}, base.cap_quantile_permille),
+      .host_share = read_mcpu(fields, "host_share_mcpu", base.host_share),
+      .dead_band_permille = read_percent(fields, "dead_band_percent", {0, 100},
+                                         base.dead_band_permille),
+      .dead_band = read_mcpu(fields, "dead_band_mcpu", base.dead_band),
+      .lower_after = read_time<milliseconds>(fields, "lower_after_ms",
+                                             {0, 3'600'000}, base.lower_after),
+      .lower_step_permille = read_percent(fields, "lower_step_percent",
+                                          {1, 100}, base.lower_step_permille),
+      .writes_per_minute = fields.integer("writes_per_minute", {1, 60'000},
+                                          base.writes_per_minute),
+      .weights = fields.boolean("weights", base.weights)};
 }
 
 // The specification has amounts per resource; CPU is the one there is.
@@ -182,6 +185,7 @@ void dump_cpu(Dump& dump, const CpuPolicy& cpu) {
   dump.put("split", name_of(kSplitNames, cpu.split));
   dump.put_time<milliseconds>("cap_period_ms", cpu.cap_period);
   dump.put_time<microseconds>("burst_us", cpu.burst);
+  dump.put_percent("cap_quantile_percent", cpu.cap_quantile_permille);
   dump.put("host_share_mcpu", cpu.host_share.count());
   dump.put_percent("dead_band_percent", cpu.dead_band_permille);
   dump.put("dead_band_mcpu", cpu.dead_band.count());

@@ -3,12 +3,13 @@
 // the hands, and what came of them back.
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
-#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "agent/base/result.h"
@@ -19,8 +20,8 @@
 #include "agent/core/demand.h"
 #include "agent/core/plan.h"
 #include "agent/cpu_hands.h"
+#include "agent/dry_run_actuator.h"
 #include "agent/latency.h"
-#include "agent/sys/event_loop.h"
 #include "agent/vm.h"
 
 namespace outrider {
@@ -34,13 +35,16 @@ struct LastAction {
 
 /// How long the stages of the fast path took, and of a tick.
 struct StageLatencies {
-  LatencyHistogram edge_to_loop;   // the kernel called -> the loop took it up
-  LatencyHistogram edge_decide;    // -> decided
-  LatencyHistogram edge_act;       // -> written and read back
-  LatencyHistogram edge_total;     // the kernel called -> written
+  LatencyHistogram edge_to_loop;  // the kernel called -> the loop took it up
+  LatencyHistogram edge_decide;   // -> decided
+  LatencyHistogram edge_act;      // -> written and read back
+  LatencyHistogram edge_total;    // the kernel called -> written
   LatencyHistogram tick_decide;
-  LatencyHistogram tick_act;       // of ticks that wrote something
+  LatencyHistogram tick_act;  // of ticks that wrote something
 };
+
+std::string_view mode_name(Mode mode);
+std::string_view knob_name(Knob knob);
 
 /// Invariant: the Controller has just the VMs that have come and not gone; the
 /// hands are attached to those of them that may be enforced.
@@ -48,7 +52,6 @@ class CpuControl {
  public:
   struct World {
     const CgroupTree* cgroups = nullptr;  // nullptr: no limits can be set
-    EventLoop& events;
     std::int64_t cpus = 1;
   };
   CpuControl(const Config& config, World world);
@@ -96,7 +99,7 @@ class CpuControl {
   void carry_out(std::span<const Action> plan, Instant now);
   void note(const Action& action, const Outcome& outcome, Instant now);
   void adopt_after_warden();
-  void on_foreign(const ForeignWrite& write);
+  void on_foreign(const ForeignWrite& write, Instant now);
   Result<> take_hands();
   void drop_hands();
 

@@ -271,14 +271,15 @@ Result<> Controller::change_policy(Policy policy) {
 
 Result<> Controller::add_vm(const VmFacts& vm) {
   Inside& in = *inside_;
-  assert(in.seats.empty() || in.seats.back()->state.facts.id < vm.id);
+  const auto place = in.place_of(vm.id);
+  assert(place == in.seats.end() || (*place)->state.facts.id != vm.id);
   std::vector<VmFacts> vms = {vm};
   for (const auto& seat : in.seats) {
     if (seat->mode_asked != Mode::kObserve) vms.push_back(seat->state.facts);
   }
   auto checked = check(in.rules.policy, in.host, vms);
-  in.seats.push_back(std::make_unique<Seat>(vm, in.rules, in.make_forecaster));
-  Seat& seat = *in.seats.back();
+  Seat& seat = **in.seats.insert(
+      place, std::make_unique<Seat>(vm, in.rules, in.make_forecaster));
   if (!checked) {
     seat.mode_asked = Mode::kObserve;
     seat.resolve(in.rules);

@@ -7,7 +7,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "agent/core/crc32c.h"
+#include "agent/base/crc32c.h"
 #include "agent/core/forecast_experts.h"
 #include "agent/core/residual_quantile.h"
 

@@ -1,0 +1,365 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/cpu_control.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "agent/config_policy.h"
+#include "agent/core/peak_forecaster.h"
+#include "agent/effective_limits.h"
+#include "agent/log.h"
+#include "agent/sys/clock.h"
+
+namespace outrider {
+namespace {
+
+std::int32_t narrow(MilliCpus value) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  return static_cast<std::int32_t>(std::clamp(value.count(), -kMost, kMost));
+}
+
+CpuInput to_input(const VmDemand& demand) {
+  CpuInput input;
+  input.vm = demand.id;
+  for (std::size_t i = 0; i < kThreadClasses; ++i) {
+    input.demand[i] = narrow(demand.by_class[i].demand);
+  }
+  input.overcounted = narrow(demand.total.overcounted);
+  input.open_wait = narrow(demand.total.open_wait);
+  input.usage = narrow(demand.total.usage);
+  input.wait = narrow(demand.total.wait);
+  input.throttled = narrow(demand.throttled);
+  input.upper_bound = demand.upper_bound;
+  return input;
+}
+
+KnobOptions knob_options(const CpuPolicy& cpu) {
+  KnobOptions options;
+  options.split = cpu.split;
+  options.cap_period = cpu.cap_period;
+  options.weights = !cpu.weights    ? WeightOwner::kNobody
+                    : has_systemd() ? WeightOwner::kSystemd
+                                    : WeightOwner::kOutrider;
+  return options;
+}
+
+// As in the kernel's files; in the order of their enumerators.
+constexpr std::array<std::string_view, kKnobs> kKnobNames = {
+    "cpu.max", "vcpu cpu.max", "cpu.max.burst", "cpu.weight", "cpu.idle"};
+
+// For advice, where no hands are attached that know better.
+MilliCpus owners_cap(const CgroupTree& tree, const Vm& vm) {
+  auto path = read_effective_cap(tree, vm.identity.cgroup);
+  if (!path || path->path.empty()) return kNoCap;
+  const PathCap& own = path->path.back();
+  return own.cgroup == vm.identity.cgroup ? own.cap : kNoCap;
+}
+
+}  // namespace
+
+std::string_view mode_name(Mode mode) {
+  return kModeNames[static_cast<std::size_t>(mode)];
+}
+
+std::string_view knob_name(Knob knob) {
+  return kKnobNames[static_cast<std::size_t>(knob)];
+}
+
+CpuControl::CpuControl(const Config& config, World world)
+    : config_(config),
+      world_(world),
+      controller_(config.policy, {.cpus = world.cpus}, config.tick_period,
+                  [](std::uint32_t steps) { return make_forecaster(steps); }),
+      dry_run_([this](const Action& action) {
+        const auto known = known_.find(action.vm);
+        if (known == known_.end()) return;
+        log_info("advise {}",
+                 would_set(action, one_word(known->second.vm.identity.name)));
+      }) {}
+
+CpuControl::~CpuControl() = default;
+
+void CpuControl::start() {
+  if (config_.policy.mode != Mode::kEnforce) return;
+  auto taken = take_hands();
+  if (taken) return;
+  cannot_enforce_ = taken.error().what;
+  log_error("enforce what=\"{}\" next=\"mode is observe\"",
+            escaped(cannot_enforce_));
+  controller_.set_host_mode(Mode::kObserve);
+}
+
+Result<> CpuControl::take_hands() {
+  if (world_.cgroups == nullptr) {
+    return fail(0, "this host has no cgroup v2 tree to set limits in");
+  }
+  auto hands = CpuHands::take(*world_.cgroups, config_.run_directory);
+  if (!hands) return pass(hands, "enforce");
+  hands_ = std::move(*hands);
+  hands_->table.beat(
+      static_cast<std::uint64_t>(monotonic_now().time_since_epoch().count()));
+  return {};
+}
+
+// What the VM's own cgroup says now is its baseline.
+MilliCpus CpuControl::attach_hands(const Vm& vm, bool& has_cap) {
+  has_cap = false;
+  if (vm.identity.cgroup.empty()) return kNoCap;
+  if (!hands_) {
+    // Advice needs no hands, but the owner's cap bounds it.
+    has_cap = world_.cgroups != nullptr;
+    return has_cap ? owners_cap(*world_.cgroups, vm) : kNoCap;
+  }
+  auto attached = hands_->actuator.attach(vm, knob_options(config_.policy.cpu));
+  if (!attached) {
+    log_warning("enforce vm={} what=\"{}\" next=\"it is only observed\"",
+                one_word(vm.identity.name), escaped(attached.error().what));
+    return kNoCap;
+  }
+  for (const Error& missing : attached->missing) {
+    log_info("enforce vm={} what=\"{}\" next=\"without it\"",
+             one_word(vm.identity.name), escaped(missing.what));
+  }
+  auto watched = hands_->foreign.watch(vm.id, attached->cgroups);
+  if (!watched) {
+    log_warning("watch vm={} what=\"{}\" next=\"other writers go unseen\"",
+                one_word(vm.identity.name), escaped(watched.error().what));
+  }
+  has_cap = true;
+  return attached->cap;
+}
+
+void CpuControl::came(const Vm& vm) {
+  if (known_.count(vm.id) > 0) gone(vm.id);
+  bool has_cap = false;
+  const MilliCpus baseline = attach_hands(vm, has_cap);
+  add(vm, baseline, has_cap);
+}
+
+void CpuControl::add(const Vm& vm, MilliCpus baseline, bool has_cap) {
+  known_[vm.id].vm = vm;
+  auto added = controller_.add_vm({.id = vm.id,
+                                   .name = vm.identity.name,
+                                   .uuid = vm.identity.uuid,
+                                   .vcpus = 1,
+                                   .baseline_cap = baseline,
+                                   .has_cap = has_cap});
+  inputs_.reserve(known_.size());
+  outcomes_.reserve(known_.size() * kKnobs);
+  if (added) return;
+  log_error("policy vm={} what=\"{}\" next=\"it is only observed\"",
+            one_word(vm.identity.name), escaped(added.error().what));
+}
+
+void CpuControl::gone(VmId vm) {
+  if (known_.erase(vm) == 0) return;
+  controller_.remove_vm(vm);
+  if (!hands_) return;
+  hands_->foreign.forget(vm);
+  (void)hands_->actuator.detach(vm);  // most often its cgroup is gone, too
+}
+
+// A vCPU is known to be one when it first enters the guest.
+void CpuControl::follow_vcpus(const Sample& sample) {
+  for (const VmSample& vm : sample.vms) {
+    if (vm.vcpu_count > 0) controller_.resize(vm.id, vm.vcpu_count);
+  }
+}
+
+void CpuControl::fill_inputs(const Demand& demand) {
+  inputs_.clear();
+  for (const VmDemand& vm : demand.vms) inputs_.push_back(to_input(vm));
+}
+
+void CpuControl::tick(const Demand& demand, const Sample& sample) {
+  const Instant start = monotonic_now();
+  if (hands_) {
+    if (hands_->table.generation() != hands_->generation) adopt_after_warden();
+    for (const ForeignWrite& each :
+         hands_->foreign.take(sample.taken, hands_->actuator)) {
+      on_foreign(each, sample.taken);
+    }
+  }
+  if (demand.interval > Duration{}) {
+    follow_vcpus(sample);
+    fill_inputs(demand);
+    const auto plan = controller_.tick(
+        {.now = sample.taken, .interval = demand.interval, .vms = inputs_});
+    const Instant decided = monotonic_now();
+    latencies_.tick_decide.add(decided - start);
+    if (!plan.empty()) {
+      carry_out(plan, sample.taken);
+      latencies_.tick_act.add(monotonic_now() - decided);
+    }
+  }
+  if (!hands_) return;
+  hands_->table.beat(
+      static_cast<std::uint64_t>(monotonic_now().time_since_epoch().count()));
+}
+
+void CpuControl::edge(const SensorEvent& event) {
+  const Instant start = monotonic_now();
+  const auto kind = event.kind == SensorEvent::Kind::kQuotaEdge
+                        ? EdgeInput::Kind::kQuota
+                        : EdgeInput::Kind::kWait;
+  const auto plan = controller_.edge(
+      {.at = start, .vm = event.vm, .kind = kind, .value = event.value});
+  if (plan.empty()) return;
+  const Instant decided = monotonic_now();
+  carry_out(plan, start);
+  const Instant done = monotonic_now();
+  latencies_.edge_to_loop.add(start - event.at);
+  latencies_.edge_decide.add(decided - start);
+  latencies_.edge_act.add(done - decided);
+  latencies_.edge_total.add(done - event.at);
+}
+
+void CpuControl::carry_out(std::span<const Action> plan, Instant now) {
+  outcomes_.resize(plan.size());
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    const VmState* vm = controller_.find(plan[i].vm);
+    const bool is_enforced =
+        hands_ != nullptr && vm != nullptr && vm->policy.mode == Mode::kEnforce;
+    Actuator& hands =
+        is_enforced ? static_cast<Actuator&>(hands_->actuator) : dry_run_;
+    hands.apply(plan.subspan(i, 1), std::span(outcomes_).subspan(i, 1));
+  }
+  controller_.settle(plan, outcomes_);
+  for (std::size_t i = 0; i < plan.size(); ++i) {
+    note(plan[i], outcomes_[i], now);
+  }
+}
+
+// Once per row of failures, at the place that decides what to do about it.
+void CpuControl::note(const Action& action, const Outcome& outcome,
+                      Instant now) {
+  const auto known = known_.find(action.vm);
+  if (known == known_.end()) return;
+  known->second.last[static_cast<std::size_t>(action.knob)] = {action, outcome,
+                                                               now};
+  const bool is_well = outcome.kind == Outcome::Kind::kApplied;
+  const bool is_refused =
+      outcome.kind == Outcome::Kind::kUnconfirmed && outcome.error != ECANCELED;
+  if (is_refused && !known->second.complained) {
+    log_warning(
+        "actuate vm={} what=\"{}\" errno={} why=\"{}\" next=\"again, "
+        "later and later\"",
+        one_word(known->second.vm.identity.name),
+        would_set(action, one_word(known->second.vm.identity.name)),
+        outcome.error, std::strerror(outcome.error));
+  }
+  known->second.complained =
+      is_refused || (known->second.complained && !is_well);
+}
+
+void CpuControl::on_foreign(const ForeignWrite& write, Instant now) {
+  const auto known = known_.find(write.vm);
+  if (known == known_.end()) return;
+  const VmState* before = controller_.find(write.vm);
+  const bool was_contended = before != nullptr && before->contended;
+  if (write.knob == Knob::kCpuMax) {
+    controller_.foreign_write(write.vm, now, MilliCpus{write.value});
+  }
+  if (was_contended) return;
+  const VmState* after = controller_.find(write.vm);
+  const bool is_contended = after != nullptr && after->contended;
+  log_warning("foreign vm={} knob={} value={} next=\"{}\"",
+              one_word(known->second.vm.identity.name), knob_name(write.knob),
+              write.value,
+              is_contended ? "left alone until `outrider vm release-contention`"
+                           : "set once more, after a second");
+}
+
+// The agent hung, the warden put everything back: what the files say now is
+// where it goes on from.
+void CpuControl::adopt_after_warden() {
+  hands_->actuator.adopt_all();
+  hands_->generation = hands_->table.generation();
+  for (const auto& [id, known] : known_) {
+    auto cap = hands_->actuator.read_cap(id);
+    if (cap) controller_.adopt(id, *cap);
+  }
+  log_error(
+      "hung what=\"the warden has put all limits back\" "
+      "next=\"start from these\"");
+}
+
+void CpuControl::stop() {
+  if (!hands_) return;
+  auto restored = hands_->actuator.restore_all();
+  if (!restored) {
+    log_error("restore what=\"{}\" next=\"`outrider release`\"",
+              escaped(restored.error().what));
+  }
+  controller_.set_host_mode(Mode::kObserve);
+}
+
+Result<> CpuControl::set_mode(Mode mode) {
+  if (mode == Mode::kEnforce && !hands_) {
+    auto taken = take_hands();
+    if (!taken) return taken;
+    cannot_enforce_.clear();
+    for (auto& [id, known] : known_) {
+      const Vm vm = known.vm;
+      bool has_cap = false;
+      (void)attach_hands(vm, has_cap);  // logs what fails
+    }
+  }
+  if (mode < Mode::kEnforce && hands_) {
+    auto restored = hands_->actuator.restore_all();
+    if (!restored) return pass(restored, "mode");
+  }
+  controller_.set_host_mode(mode);
+  return {};
+}
+
+Result<> CpuControl::set_mode(VmId vm, Mode mode) {
+  if (known_.count(vm) == 0) return fail(ENOENT, "no such VM");
+  if (mode < Mode::kEnforce && hands_) {
+    auto restored = hands_->actuator.restore(vm);
+    if (!restored) return pass(restored, "mode");
+  }
+  controller_.set_mode(vm, mode);
+  return {};
+}
+
+Result<> CpuControl::release_contention(VmId vm) {
+  if (known_.count(vm) == 0) return fail(ENOENT, "no such VM");
+  if (hands_) {
+    auto adopted = hands_->actuator.adopt(vm);
+    if (!adopted) return adopted;
+  }
+  controller_.release_contention(vm);
+  return {};
+}
+
+Result<> CpuControl::let_go(VmId vm) {
+  if (known_.count(vm) == 0) return fail(ENOENT, "no such VM");
+  if (hands_) {
+    auto restored = hands_->actuator.restore(vm);
+    if (!restored) return restored;
+  }
+  controller_.let_go(vm);
+  return {};
+}
+
+Result<> CpuControl::take_up(VmId vm) {
+  if (known_.count(vm) == 0) return fail(ENOENT, "no such VM");
+  controller_.take_up(vm);
+  return {};
+}
+
+std::vector<LastAction> CpuControl::last_actions(VmId vm) const {
+  std::vector<LastAction> all;
+  const auto known = known_.find(vm);
+  if (known == known_.end()) return all;
+  for (const LastAction& each : known->second.last) {
+    if (each.at != Instant{}) all.push_back(each);
+  }
+  return all;
+}
+
+}  // namespace outrider

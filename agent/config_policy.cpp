@@ -134,13 +134,12 @@ ClassPolicy read_class(Fields& fields, const ClassPolicy& base) {
 
 VmRule read_rule(Fields& fields, VmClass default_class) {
   fields.require("match");
-  const VmRule rule{
-      .match = fields.text("match", ""),
-      .vm_class = choose(fields, "class", kVmClassNames, default_class),
-      .mode = choose(fields, "mode", kModeNames, VmRule{}.mode),
-      .floor = read_mcpu(fields, "floor_mcpu", VmRule{}.floor),
-      .ceiling = read_mcpu(fields, "ceiling_mcpu", VmRule{}.ceiling),
-      .weight = fields.integer("weight", kWeight, VmRule{}.weight)};
+  VmRule rule{.match = fields.text("match", ""),
+              .vm_class = choose(fields, "class", kVmClassNames, default_class),
+              .mode = choose(fields, "mode", kModeNames, VmRule{}.mode),
+              .floor = read_mcpu(fields, "floor_mcpu", VmRule{}.floor),
+              .ceiling = read_mcpu(fields, "ceiling_mcpu", VmRule{}.ceiling),
+              .weight = fields.integer("weight", kWeight, VmRule{}.weight)};
   if (rule.match.size() > kMatchBytesMax)
     fields.refuse("match", fmt::format("at most {} bytes", kMatchBytesMax));
   if (rule.ceiling.count() >= 0 && rule.floor > rule.ceiling)

@@ -163,6 +163,17 @@ TEST(Arbiter, LendsFirstToTheHighestRankAndInProportion) {
                     share(300, 0, 0, 150), share(300, 0, 0, 300)}));
 }
 
+TEST(Arbiter, LetsTheFirstBorrowWhatRoundingLeaves) {
+  // 100 of 3 x 200: 33 each, and 1 over.
+  const std::vector<Share> shares =
+      shares_of(700, {{.need = 100, .reserve = 100},
+                      {.need = 200, .rank = 3},
+                      {.need = 200, .rank = 3},
+                      {.need = 200, .rank = 3}});
+  EXPECT_EQ(shares, (Shares{share(100, 100, 100), share(200, 0, 0, 34),
+                            share(200, 0, 0, 33), share(200, 0, 0, 33)}));
+}
+
 TEST(Arbiter, ServesTheReservesOfLowerRanksFirst) {
   // Batch holds 400. Critical's 300 stand on it; of the 100 that are left,
   // production's two reserves get 25 and 75, by weight.

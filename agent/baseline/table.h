@@ -62,8 +62,9 @@ class BaselineTable {
 
   /// The agent's pulse, and whether it has been given up meanwhile.
   void beat(std::uint64_t monotonic_ns);
-  /// Rises each time the warden has put everything back while the agent lived:
-  /// check it before and after each phase of writing.
+  /// Rises when the warden begins to put everything back while the agent lives.
+  /// Check it before every write (it is one load), and after each phase: one
+  /// write may have been on its way. Then adopt what the knobs hold.
   std::uint64_t generation() const;
 
   /// For handing to the warden. The mapping's descriptor.

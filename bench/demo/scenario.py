@@ -1,0 +1,218 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the demo does: its guests, its controllers, its rounds.
+
+Also what the oracle is told, which follows from the guests' seeds alone.
+"""
+import argparse
+import csv
+import json
+import os
+
+TRACE = "tests/data/demand-10ms.csv"
+CEILING = 1300  # milli-CPU: one vCPU, and what QEMU needs beside it
+FLOOR = 100
+BURST_MCPU = 1000  # what a burst wants: the whole of its vCPU
+TICK_US = 10000
+MASK = (1 << 64) - 1
+
+# Name, how it loads its one vCPU, and whether it is a latency guest. Periods
+# that share no factor: bursts meet now and then, under every controller alike.
+GUESTS = [
+    {"name": "periodic", "period_ms": 2000, "duty": 0.3, "jitter": 0.0},
+    {"name": "jitter", "period_ms": 2300, "duty": 0.26, "jitter": 0.5},
+    {"name": "replay", "trace": TRACE},
+    {"name": "batch"},
+]
+LATENCY = ["periodic", "jitter", "replay"]
+MARKED = ["periodic", "jitter"]
+
+# A baseline remembers one second; Outrider is to have seen 20 periods.
+BASELINE_LEAD_S = 6
+LEARNER_LEAD_S = 44
+MARGINS = {"static": [0.25, 0.5, 0.75]}
+REACTIVE_MARGINS = [0.1, 0.25, 0.5]
+LEARNERS = {
+    "outrider": "",
+    "no_edges": "sense: {edges: false}\n",
+    "no_forecast": "shadow: {forecast: false}\n",
+}
+REACTIVE = ["reactive_1s", "reactive_100ms", "window_p95"]
+SCALES = {
+    "short": {
+        "rounds": 1, "scored_s": 16, "all_margins": False,
+        "controllers": ["static", "reactive_1s", "reactive_100ms", "outrider"],
+    },
+    "plain": {
+        "rounds": 2, "scored_s": 30, "all_margins": False,
+        "controllers": ["weights_only", "static", *REACTIVE, "outrider",
+                        "oracle"],
+    },
+    "long": {
+        "rounds": 3, "scored_s": 72, "all_margins": True,
+        "controllers": ["weights_only", "static", *REACTIVE, "outrider",
+                        "no_edges", "no_forecast", "oracle"],
+    },
+}
+
+
+def next_random(state):
+    """SplitMix64, as labworkload.c has it: the new state and the figure."""
+    state = (state + 0x9e3779b97f4a7c15) & MASK
+    z = state
+    z = ((z ^ z >> 30) * 0xbf58476d1ce4e5b9) & MASK
+    z = ((z ^ z >> 27) * 0x94d049bb133111eb) & MASK
+    return state, z ^ z >> 31
+
+
+def next_fraction(state):
+    state, figure = next_random(state)
+    return state, (figure >> 11) * 2.0 ** -53
+
+
+def burst_times_us(guest, seed, lead_s, until_s):
+    """Begin and work of each burst, after the guest's time 0."""
+    period_us = guest["period_ms"] * 1000
+    work_us = round(guest["duty"] * period_us)
+    room_us = guest["jitter"] * (period_us - work_us)
+    state = seed * 1000003 & MASK
+    lead_state = ~state & MASK
+    state, phase = next_fraction(state)
+    bursts = []
+    for index in range(-(lead_s * 1000000 // period_us),
+                       until_s * 1000000 // period_us + 1):
+        if index < 0:
+            lead_state, shift = next_fraction(lead_state)
+        else:
+            state, shift = next_fraction(state)
+        begin = (phase + index) * period_us + shift * room_us
+        bursts.append((round(begin), work_us))
+    return bursts
+
+
+def burst_plan(guest, seed, lead_s, until_s):
+    """Steps (at_us, cap): a cap for each burst from 20 ms before it on."""
+    steps = []
+    for begin, work in burst_times_us(guest, seed, lead_s, until_s):
+        at = begin - 20000
+        if steps and steps[-1][0] >= at:  # the burst before is hardly over
+            steps.pop()
+        else:
+            steps.append((at, BURST_MCPU + FLOOR))
+        steps.append((begin + work, FLOOR))
+    return steps
+
+
+def replay_plan(demand_us, lead_s, until_s):
+    """Steps for a demand that is known: the most that any 100 ms near want."""
+    count = len(demand_us)
+    bins = [sum(demand_us[i:i + 10]) / 100 for i in range(0, count, 10)]
+    steps = []
+    for index in range(-lead_s * 10, until_s * 10):
+        near = [bins[(index + i) % len(bins)] for i in (-1, 0, 1, 2)]
+        cap = min(CEILING, round(max(near) * 1.1) + FLOOR)
+        if not steps or abs(cap - steps[-1][1]) > 0.1 * steps[-1][1]:
+            steps.append((index * 100000, cap))
+    return steps
+
+
+def read_trace(path):
+    with open(path) as file:
+        return [int(row["cpu_us"]) for row in csv.DictReader(file)]
+
+
+def seed_of(guest, round_number):
+    return 10 * round_number + [g["name"] for g in GUESTS].index(guest["name"])
+
+
+def workload_of(guest):
+    """What labguest is asked to start."""
+    if "trace" in guest:
+        return "replay:%s,cpu_us,loop,backlog" % guest["trace"]
+    if "period_ms" in guest:
+        return "burst:%d,%g,%g" % (guest["period_ms"], guest["duty"],
+                                   guest["jitter"])
+    return "hog"
+
+
+def mean_mcpu(guest, trace_us):
+    if "trace" in guest:
+        return round(sum(trace_us) / len(trace_us) / TICK_US * 1000)
+    return round(guest.get("duty", 1) * 1000)
+
+
+def margins_of(controller, all_margins):
+    if controller in REACTIVE:
+        margins = REACTIVE_MARGINS
+    else:
+        margins = MARGINS.get(controller, [0])
+    return margins if all_margins else [margins[len(margins) // 2]]
+
+
+def turns_of(scale, controllers, round_number):
+    """Each controller's turns; each round begins elsewhere, and every second
+    one goes the other way."""
+    turns = [{"controller": controller, "margin": margin,
+              "lead_s": (LEARNER_LEAD_S if controller in LEARNERS
+                         else BASELINE_LEAD_S)}
+             for controller in controllers
+             for margin in margins_of(controller, scale["all_margins"])]
+    start = (round_number - 1) * 3 % len(turns)
+    turns = turns[start:] + turns[:start]
+    return turns if round_number % 2 else turns[::-1]
+
+
+def write_plans(out, scale, controllers):
+    """One folder for each round: plan.json, and what the oracle is told."""
+    trace_us = read_trace(TRACE)
+    until_s = scale["scored_s"] + 10
+    for number in range(1, scale["rounds"] + 1):
+        folder = os.path.join(out, "round-%d" % number)
+        os.makedirs(folder)
+        plan = {"round": number, "scored_s": scale["scored_s"],
+                "turns": turns_of(scale, controllers, number), "guests": []}
+        for guest in GUESTS:
+            seed = seed_of(guest, number)
+            steps = []
+            if "period_ms" in guest:
+                steps = burst_plan(guest, seed, BASELINE_LEAD_S, until_s)
+            elif "trace" in guest:
+                steps = replay_plan(trace_us, BASELINE_LEAD_S, until_s)
+            oracle = os.path.join(folder, "oracle-" + guest["name"])
+            with open(oracle, "w") as file:
+                file.writelines("%d %d\n" % step for step in steps)
+            plan["guests"].append({
+                "name": guest["name"], "workload": workload_of(guest),
+                "seed": seed, "mean": mean_mcpu(guest, trace_us),
+                "peak": BURST_MCPU, "oracle": oracle})
+        with open(os.path.join(folder, "plan.json"), "w") as file:
+            json.dump(plan, file, indent=1)
+            file.write("\n")
+
+
+def seconds_of(scale, controllers):
+    """A guess for one round, without booting."""
+    return sum(turn["lead_s"] + scale["scored_s"] + 6
+               for turn in turns_of(scale, controllers, 1))
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Plans the demo's rounds.")
+    parser.add_argument("scale", choices=SCALES)
+    parser.add_argument("out")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--controllers", help="only these, by comma")
+    options = parser.parse_args()
+    scale = dict(SCALES[options.scale])
+    if options.rounds:
+        scale["rounds"] = options.rounds
+    controllers = scale["controllers"]
+    if options.controllers:
+        controllers = options.controllers.split(",")
+        for unknown in set(controllers) - set(SCALES["long"]["controllers"]):
+            parser.error("no controller is called '%s'" % unknown)
+    write_plans(options.out, scale, controllers)
+    print(scale["rounds"], seconds_of(scale, controllers))
+
+
+if __name__ == "__main__":
+    main()

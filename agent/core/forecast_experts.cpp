@@ -32,10 +32,6 @@ std::uint16_t Experts::to_ring(float demand) {
 }
 
 void Experts::observe(float demand, float trailing) {
-  if (started_ == 0) {
-    ewma_ = level_ = mean_ = demand;
-    started_ = 1;
-  }
   last_ = demand;
   trailing_ = trailing;
   ewma_ += kEwmaGain * (demand - ewma_);

@@ -28,12 +28,15 @@ using Points = std::array<float, kExperts>;
 /// nothing.
 class Experts {
  public:
+  /// The first value of a series, before it is observed.
+  void start(float demand) { ewma_ = level_ = mean_ = demand; }
   /// The next step's demand in milli-CPU. `trailing`: the peak of the last
   /// horizon, this step included.
   void observe(float demand, float trailing);
   /// A step of which nothing was seen: time goes on, the levels hold.
   void skip() { season_.push(to_ring(last_)); }
 
+  /// In milli-CPU, as of the last step.
   Points points(std::size_t horizon) const;
 
   /// Coarse situation, 0 .. kSituations - 1: is demand above its long mean, and
@@ -57,7 +60,6 @@ class Experts {
   float level_ = 0;  // Holt's
   float slope_ = 0;
   float mean_ = 0;  // long
-  std::uint32_t started_ = 0;
 };
 
 }  // namespace outrider

@@ -14,19 +14,23 @@ constexpr float kLikenessMin = 0.3F;
 // ... and is this many standard deviations from chance. More than the usual
 // two: the best of 168 lags is looked at.
 constexpr float kDeviationsMin = 3.0F;
+// Steps before anything is said: a few values are always like others.
+constexpr std::size_t kHeldMin = 96;
 // A multiple of the period is as like as the period itself; of the peaks that
 // are nearly as high as the best, the first is the period.
 constexpr float kNearlyBest = 0.9F;
 // Of the likeness, what must be left at twice the lag. Phases that wander
 // lose it.
-constexpr float kLeftAtTwice = 0.7F;
+constexpr float kLeftAtTwice = 0.85F;
+// A season that is believed in is kept for less than it takes to be found.
+constexpr float kKept = 0.8F;
 
 std::uint64_t squared_difference(const std::uint16_t* a, const std::uint16_t* b,
                                  std::size_t count) {
   std::uint64_t total = 0;
   for (std::size_t i = 0; i < count; ++i) {
-    const std::int64_t difference = std::int64_t{a[i]} - b[i];
-    total += static_cast<std::uint64_t>(difference * difference);
+    const auto difference = static_cast<std::uint32_t>(a[i] - b[i]);
+    total += difference * difference;  // of 16 bits: fits, whatever its sign
   }
   return total;
 }
@@ -98,28 +102,35 @@ float Season::likeness(std::size_t lag) const {
 
 void Season::ponder(std::size_t lag_min) {
   lag_min_ = static_cast<std::uint32_t>(std::max<std::size_t>(lag_min, 2));
+  if (held() < kHeldMin) return;
   // Up to a lag that has been seen three times, and one more for its slope.
   const std::size_t end = std::min(kLagMax + 1, held() / 3) + 1;
-  if (next_lag_ == 1) r_.fill(0);
+  if (next_lag_ >= end) {
+    decide();
+    next_lag_ = 1;
+    return;
+  }
   const std::size_t stop = std::min<std::size_t>(end, next_lag_ + kLagsAtOnce);
   for (; next_lag_ < stop; ++next_lag_) {
     const float r = std::clamp(likeness(next_lag_), -1.0F, 1.0F);
     r_[next_lag_] = static_cast<std::int16_t>(kRUnit * r);
   }
-  if (next_lag_ < end) return;
-  decide();
-  next_lag_ = 1;
 }
 
-/// The standard deviation of r where there is no season: 1 / n for white noise,
-/// more the smoother a series is (Bartlett 1946), which its main lobe tells.
+/// The standard deviation of r where there is no season, at the longest lag,
+/// which two thirds of the steps have a partner at. Its square is 1 / n for
+/// white noise, and more the smoother a series is (Bartlett 1946), which the
+/// main lobe tells.
 float Season::chance() const {
   float lobe = 1;
   for (std::size_t lag = 1; lag < next_lag_ && r(lag) > 0; ++lag) {
     lobe += 2 * r(lag) * r(lag);
   }
-  return std::sqrt(lobe / static_cast<float>(held()));
+  const float pairs = static_cast<float>(held()) * 2 / 3;
+  return std::sqrt(lobe / pairs);
 }
+
+float Season::ease() const { return period_ > 0 ? kKept : 1; }
 
 bool Season::is_peak(std::size_t lag) const {
   return r(lag) >= r(lag - 1) && r(lag) > r(lag + 1);
@@ -155,7 +166,7 @@ float Season::refine(std::size_t lag) const {
   const std::size_t top = static_cast<std::size_t>(
       std::ranges::max_element(around.begin() + 1, around.end() - 1) -
       around.begin());
-  if (around[top] < kLeftAtTwice * r(lag)) return 0;
+  if (around[top] < ease() * kLeftAtTwice * r(lag)) return 0;
   const float twice =
       static_cast<float>(first + top) +
       parabola_top(around[top - 1], around[top], around[top + 1]);
@@ -163,7 +174,8 @@ float Season::refine(std::size_t lag) const {
 }
 
 void Season::decide() {
-  const float at_least = std::max(kLikenessMin, kDeviationsMin * chance());
+  const float at_least =
+      std::max(kLikenessMin, ease() * kDeviationsMin * chance());
   const std::size_t lag = find_lag(at_least);
   period_ = lag == 0 ? 0 : refine(lag);
 }

@@ -54,15 +54,16 @@ class Season {
   float likeness(std::size_t lag) const;
   float r(std::size_t lag) const { return r_[lag] / kRUnit; }
   float chance() const;
+  float ease() const;
   bool is_peak(std::size_t lag) const;
   std::size_t find_lag(float at_least) const;
   float refine(std::size_t lag) const;
   void decide();
 
-  std::array<std::uint16_t, kSteps> ring_{};
-  std::array<std::int16_t, kLagMax + 2> r_{};  // by lag, of this search
   std::uint64_t sum_ = 0;
   std::uint64_t squares_ = 0;
+  std::array<std::uint16_t, kSteps> ring_{};
+  std::array<std::int16_t, kLagMax + 4> r_{};  // by lag, of this search
   std::uint32_t count_ = 0;  // pushed; its low bits are where the next goes
   std::uint32_t next_lag_ = 1;
   std::uint32_t lag_min_ = 1;

@@ -95,7 +95,7 @@ std::int64_t Arbiter::fill(std::int64_t pool, std::span<Ask> asks) {
   std::span<Ask> open = asks;  // those before it are satisfied, those after not
   while (!open.empty()) {
     const std::size_t middle = open.size() / 2;
-    std::ranges::nth_element(open, open.begin() + middle, is_below);
+    std::ranges::nth_element(open, open.first(middle).end(), is_below);
     Wide left_then = left;
     std::int64_t weights_then = weights;
     for (const Ask& ask : open.first(middle)) {

@@ -228,6 +228,7 @@ void share_by_weight(std::int64_t capacity, std::span<const SimVm> vms,
   for (std::size_t i = 0; i < vms.size(); ++i) {
     if (granted[i] != kOpen) continue;
     // Of what the ones before left: the parts sum to the whole.
+    assert(weights > 0);
     granted[i] = std::min(wanted[i], left * vms[i].weight() / weights);
     left -= granted[i];
     weights -= vms[i].weight();

@@ -157,6 +157,16 @@ TEST(SimHost, LetsIdleGroupsHaveWhatIsLeft) {
   EXPECT_EQ(host.figures(1).served_us, 998'000);
 }
 
+TEST(SimHost, PutsTheWeightBackWhenAGroupIsIdleNoMore) {
+  // 100 : 300 again, though 900 had been set before.
+  SimHost host = host_of(1, {hog(kNoCap), hog(kNoCap, 300)});
+  set(host, Knob::kCpuWeight, 900);
+  set(host, Knob::kCpuIdle, 1);
+  set(host, Knob::kCpuIdle, 0);
+  run(host, 1'000);
+  EXPECT_EQ(host.figures(0).served_us, 250'000);
+}
+
 TEST(SimHost, CapsEachVcpu) {
   // A second vCPU at 300 leaves 1300 of 2000.
   SimVmSpec vm = {.vcpus = 2, .trace = {.kind = kHog, .level = 2000}};

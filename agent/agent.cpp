@@ -28,6 +28,9 @@ constexpr Duration kFileTick = std::chrono::milliseconds{100};
 
 constexpr std::uint32_t kScanPeriod = 10;  // slow ticks
 
+// The warden takes a loop that does not turn for a hung one.
+constexpr Duration kBeatPeriod = std::chrono::milliseconds{50};
+
 std::int64_t online_cpus() {
   return std::max<std::int64_t>(sysconf(_SC_NPROCESSORS_ONLN), 1);
 }
@@ -61,6 +64,7 @@ class Agent::Loop {
   void on_new_process(pid_t pid);
   void tick();
   void slow_tick();
+  void beat();
   void follow_kvm();
   std::vector<Degradation> degraded() const;
 
@@ -73,6 +77,7 @@ class Agent::Loop {
   std::optional<VmFinder> finder_;
   std::optional<PeriodicTimer> tick_timer_;
   std::optional<PeriodicTimer> slow_timer_;
+  std::optional<PeriodicTimer> beat_timer_;  // where ticks are too rare
   Fd signals_;
   DemandSeries ticks_series_;
   DemandSeries seconds_series_;
@@ -125,6 +130,14 @@ Result<> Agent::Loop::watch_everything() {
   auto slow_ticks = events_.watch(slow_timer_->fd(), EPOLLIN,
                                   [this](std::uint32_t) { slow_tick(); });
   if (!slow_ticks) return pass(slow_ticks, "slow tick");
+  if (config_.tick_period > kBeatPeriod) {
+    auto beat_timer = PeriodicTimer::make(kBeatPeriod);
+    if (!beat_timer) return pass(beat_timer, "pulse");
+    beat_timer_.emplace(std::move(*beat_timer));
+    auto beats = events_.watch(beat_timer_->fd(), EPOLLIN,
+                               [this](std::uint32_t) { beat(); });
+    if (!beats) return pass(beats, "pulse");
+  }
   if (finder_->watch_fd() < 0) return {};
   return events_.watch(finder_->watch_fd(), EPOLLIN, [this](std::uint32_t) {
     if (finder_->take_changes(monotonic_now())) find_vms();
@@ -160,8 +173,9 @@ Result<> Agent::Loop::start() {
   if (!vms_->is_bpf()) {
     config_.tick_period = std::max(config_.tick_period, kFileTick);
   }
-  cpu_.emplace(config_,
-               CpuControl::World{.cgroups = cgroups, .cpus = online_cpus()});
+  cpu_.emplace(config_, CpuControl::World{.cgroups = cgroups,
+                                          .events = events_,
+                                          .cpus = online_cpus()});
   cpu_->start();
   // The watch comes before the first scan, so that nothing falls between.
   finder_.emplace(VmFinder::make(config_.discovery, proc_, cgroups));
@@ -248,6 +262,10 @@ void Agent::Loop::tick() {
     second_due_ = now.taken + std::chrono::seconds{1};
     second_ = seconds_series_.update(now);
   }
+}
+
+void Agent::Loop::beat() {
+  if (beat_timer_->take() > 0) cpu_->beat();
 }
 
 void Agent::Loop::slow_tick() {

@@ -172,6 +172,8 @@ Result<Config> parse_config(std::string name, std::string_view text,
   fields.section("discovery", [&](Fields& section) {
     config.discovery = read_discovery(section, base.discovery);
   });
+  config.hang_deadline =
+      read_ms(fields, "hang_deadline_ms", {100, 60'000}, base.hang_deadline);
   config.loop_priority = static_cast<int>(
       fields.integer("loop_priority", kLoopPriority, base.loop_priority));
   config.vm_count_max = static_cast<std::uint32_t>(
@@ -243,6 +245,7 @@ std::string dump_config(const Config& config) {
   put("proxmox", config.discovery.proxmox);
   put("processes", config.discovery.processes);
   out << YAML::EndMap;
+  put("hang_deadline_ms", ms(config.hang_deadline));
   put("loop_priority", config.loop_priority);
   put("vm_count_max", config.vm_count_max);
   put("log_level",

@@ -71,6 +71,8 @@ struct Config {
   SenseConfig sense;
   EdgeConfig edge;
   DiscoveryConfig discovery;
+  // A loop that has not turned for so long has hung: limits go back.
+  Duration hang_deadline = std::chrono::milliseconds{200};
   int loop_priority = 1;  // SCHED_FIFO; 0: an ordinary thread
   std::uint32_t vm_count_max = 1024;
   LogLevel log_level = LogLevel::kInfo;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cpu_control.h"
 
+#include <sys/epoll.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -96,12 +98,39 @@ Result<> CpuControl::take_hands() {
   if (world_.cgroups == nullptr) {
     return fail(0, "this host has no cgroup v2 tree to set limits in");
   }
-  auto hands = CpuHands::take(*world_.cgroups, config_.run_directory);
+  auto hands =
+      CpuHands::take(*world_.cgroups, {.directory = config_.run_directory,
+                                       .loop_priority = config_.loop_priority,
+                                       .hang_deadline = config_.hang_deadline});
   if (!hands) return pass(hands, "enforce");
   hands_ = std::move(*hands);
+  return watch_warden();
+}
+
+Result<> CpuControl::watch_warden() {
+  return world_.events.watch(hands_->warden->fd(), EPOLLIN,
+                             [this](std::uint32_t) { on_warden_death(); });
+}
+
+// Nothing is enforced without a warden: if another cannot be had, everything
+// goes back at once.
+void CpuControl::on_warden_death() {
+  world_.events.forget(hands_->warden->fd());
+  hands_->warden->stop();
+  log_warning("warden what=\"it died\" next=\"start another\"");
+  auto started = hands_->start_warden();
+  if (started) started = watch_warden();
+  if (started) return;
+  cannot_enforce_ = started.error().what;
+  log_error("warden what=\"{}\" next=\"all limits back, mode is observe\"",
+            escaped(cannot_enforce_));
+  (void)set_mode(Mode::kObserve);  // what fails is in the table still
+}
+
+void CpuControl::beat() {
+  if (!hands_) return;
   hands_->table.beat(
       static_cast<std::uint64_t>(monotonic_now().time_since_epoch().count()));
-  return {};
 }
 
 // What the VM's own cgroup says now is its baseline.
@@ -195,9 +224,7 @@ void CpuControl::tick(const Demand& demand, const Sample& sample) {
       latencies_.tick_act.add(monotonic_now() - decided);
     }
   }
-  if (!hands_) return;
-  hands_->table.beat(
-      static_cast<std::uint64_t>(monotonic_now().time_since_epoch().count()));
+  beat();
 }
 
 void CpuControl::edge(const SensorEvent& event) {
@@ -295,6 +322,8 @@ void CpuControl::stop() {
               escaped(restored.error().what));
   }
   controller_.set_host_mode(Mode::kObserve);
+  world_.events.forget(hands_->warden->fd());
+  if (restored) hands_->warden->stop();  // else it does what we could not
 }
 
 Result<> CpuControl::set_mode(Mode mode) {

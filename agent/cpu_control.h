@@ -22,6 +22,7 @@
 #include "agent/cpu_hands.h"
 #include "agent/dry_run_actuator.h"
 #include "agent/latency.h"
+#include "agent/sys/event_loop.h"
 #include "agent/vm.h"
 
 namespace outrider {
@@ -52,6 +53,7 @@ class CpuControl {
  public:
   struct World {
     const CgroupTree* cgroups = nullptr;  // nullptr: no limits can be set
+    EventLoop& events;
     std::int64_t cpus = 1;
   };
   CpuControl(const Config& config, World world);
@@ -66,6 +68,8 @@ class CpuControl {
   /// `sample` is the later of the two that `demand` is of.
   void tick(const Demand& demand, const Sample& sample);
   void edge(const SensorEvent& event);
+  /// The agent is alive, whether or not a tick was due: at least each 50 ms.
+  void beat();
   /// Every knob back to its baseline. After it nothing is written.
   void stop();
 
@@ -101,7 +105,8 @@ class CpuControl {
   void adopt_after_warden();
   void on_foreign(const ForeignWrite& write, Instant now);
   Result<> take_hands();
-  void drop_hands();
+  Result<> watch_warden();
+  void on_warden_death();
 
   const Config& config_;
   World world_;

@@ -6,13 +6,29 @@
 namespace outrider {
 
 Result<std::unique_ptr<CpuHands>> CpuHands::take(const CgroupTree& tree,
-                                                 const std::string& directory) {
-  auto table = BaselineTable::open(directory, tree.mount());
+                                                 const HandsOptions& options) {
+  auto table = BaselineTable::open(options.directory, tree.mount());
   if (!table) return pass(table, "baseline");
   auto foreign = ForeignWrites::make(tree);
-  if (!foreign) return pass(foreign, "enforce");
-  return std::make_unique<CpuHands>(tree, std::move(*table),
-                                    std::move(*foreign));
+  if (!foreign) return pass(foreign, "other writers");
+  auto hands =
+      std::make_unique<CpuHands>(tree, std::move(*table), std::move(*foreign));
+  hands->warden_options = {
+      .program = "",
+      .table_fd = hands->table.fd(),
+      .mount_fd = tree.fd(),
+      .hang = options.hang_deadline,
+      .priority = options.loop_priority > 0 ? options.loop_priority + 1 : 0};
+  auto started = hands->start_warden();
+  if (!started) return pass(started, "warden");
+  return hands;
+}
+
+Result<> CpuHands::start_warden() {
+  auto started = WardenProcess::start(warden_options);
+  if (!started) return pass(started, "start");
+  warden.emplace(std::move(*started));
+  return {};
 }
 
 }  // namespace outrider

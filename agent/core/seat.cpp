@@ -40,11 +40,21 @@ std::uint32_t whole_steps(Duration span, Duration step) {
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(steps, 1, 4096));
 }
 
+// The control window: until the next tick's raise counts in every period that
+// has begun. At most so many steps, each of as many ticks as that takes.
+constexpr std::uint32_t kSoonStepsMax = 12;
+
+Duration control_window(const Rules& rules) {
+  return rules.policy.cpu.cap_period + rules.tick_period;
+}
+
+std::uint32_t soon_every(const Rules& rules) {
+  return whole_steps(control_window(rules), rules.tick_period * kSoonStepsMax);
+}
+
 std::uint32_t soon_steps(const Rules& rules) {
-  return std::min<std::uint32_t>(
-      whole_steps(rules.policy.cpu.cap_period + rules.tick_period,
-                  rules.tick_period),
-      64);
+  return whole_steps(control_window(rules),
+                     rules.tick_period * soon_every(rules));
 }
 
 MilliCpus share_of(MilliCpus whole, std::int64_t permille) {
@@ -83,7 +93,8 @@ bool SlowedForecaster::observe(Observation now, std::uint32_t steps) {
 
 Seat::Seat(const VmFacts& facts, const Rules& rules,
            const ForecasterFactory& make_forecaster)
-    : series_{SlowedForecaster(make_forecaster(soon_steps(rules)), 1),
+    : series_{SlowedForecaster(make_forecaster(soon_steps(rules)),
+                               soon_every(rules)),
               SlowedForecaster(
                   make_forecaster(kAheadSteps),
                   whole_steps(

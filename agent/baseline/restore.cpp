@@ -211,25 +211,26 @@ RestoreReport restore_all(int mount, BaselineFile& file, RestoreMode mode,
   return report;
 }
 
-RestoreOutcome restore_marked(int cgroup, const char* attribute,
-                              std::string_view baseline) {
-  const Fd file{::openat(cgroup, attribute, O_RDWR | O_CLOEXEC)};
-  if (!file) {
-    return is_gone(errno) ? RestoreOutcome::kGone : RestoreOutcome::kFailed;
+MarkedStep restore_marked(int cgroup, const Mark& mark, RestoreMode mode) {
+  MarkedStep step;
+  const auto end = [&step](RestoreOutcome outcome, int code) {
+    step.outcome = is_gone(code) ? RestoreOutcome::kGone : outcome;
+    step.code = code;
+    return step;
+  };
+  const Fd file{::openat(cgroup, mark.attribute.c_str(), O_RDWR | O_CLOEXEC)};
+  if (!file) return end(RestoreOutcome::kFailed, errno);
+  step.present = read_line(file.get());
+  if (step.present.bytes < 0) {
+    return end(RestoreOutcome::kFailed, -step.present.bytes);
   }
-  if (same_words(read_line(file.get()).text(), baseline)) {
-    return RestoreOutcome::kAlready;
+  if (same_words(step.present.text(), mark.baseline)) {
+    return end(RestoreOutcome::kAlready, 0);
   }
-  return put_back(file.get(), baseline) == 0 ? RestoreOutcome::kRestored
-                                             : RestoreOutcome::kFailed;
-}
-
-KnobText read_knob(int cgroup, const char* attribute) {
-  const Fd file{::openat(cgroup, attribute, O_RDONLY | O_CLOEXEC)};
-  if (file) return read_line(file.get());
-  KnobText none;
-  none.bytes = -errno;
-  return none;
+  if (mode == RestoreMode::kDryRun) return end(RestoreOutcome::kRestored, 0);
+  const int code = put_back(file.get(), mark.baseline);
+  return end(code == 0 ? RestoreOutcome::kRestored : RestoreOutcome::kFailed,
+             code);
 }
 
 }  // namespace outrider

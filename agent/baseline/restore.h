@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "agent/baseline/layout.h"
+#include "agent/baseline/mark.h"
 
 namespace outrider {
 
@@ -53,13 +54,8 @@ RestoreReport restore_all(int mount, BaselineFile& file,
                           RestoreMode mode = RestoreMode::kWrite,
                           const RestoreVisitor& visitor = {});
 
-/// One knob by its xattr alone, where there is no record of it: whatever it
-/// holds is held to be ours.
-RestoreOutcome restore_marked(int cgroup, const char* attribute,
-                              std::string_view baseline);
-
-/// The first line of a knob, without the end of line, in `buffer`.
-/// Negative: minus the errno.
+/// The first line of a knob, without the end of line. `bytes` is minus the
+/// errno where it could not be read.
 struct KnobText {
   char buffer[128];
   int bytes = 0;
@@ -68,6 +64,13 @@ struct KnobText {
     return {buffer, static_cast<std::size_t>(bytes > 0 ? bytes : 0)};
   }
 };
-KnobText read_knob(int cgroup, const char* attribute);
+struct MarkedStep {
+  KnobText present;  // what it held
+  RestoreOutcome outcome = RestoreOutcome::kFailed;
+  int code = 0;
+};
+/// One knob by its xattr alone, where there is no record of it: whatever it
+/// holds is held to be ours.
+MarkedStep restore_marked(int cgroup, const Mark& mark, RestoreMode mode);
 
 }  // namespace outrider

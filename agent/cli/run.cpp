@@ -19,6 +19,7 @@ constexpr const char* kFooter =
     "  outrider explain web-3               why it holds what it holds\n"
     "  outrider mode enforce --dry-run      what would be written\n"
     "  outrider record night.rec --seconds 3600\n"
+    "  outrider release --dry-run           what a release would write\n"
     "\n"
     "exit codes: 0 ok, 1 error, 2 usage, 3 degraded, 4 refused";
 
@@ -45,6 +46,7 @@ int run_outrider(int argc, const char* const* argv) {
   add_explain(site);
   add_top(site);
   add_record(site);
+  add_release(site);
   add_config(site);
   try {
     app.parse(argc, argv);

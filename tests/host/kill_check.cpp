@@ -6,6 +6,7 @@
 //   kill_check kill COUNT P99_MS  SIGKILL at random instants
 //   kill_check hang COUNT MAX_MS  SIGSTOP, SIGCONT
 //   kill_check busy SECONDS       every CPU has more to do than it can
+//   kill_check strand DIR         leaves caps there, agent and warden dead
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
@@ -50,10 +51,8 @@ double ms(Duration duration) {
 
 class Checker {
  public:
-  Checker() {
-    std::string path = "/dev/shm/outrider-kill-XXXXXX";
-    if (::mkdtemp(path.data()) == nullptr) give_up("mkdtemp");
-    host_ = {path, kCaps};
+  explicit Checker(const std::string& scratch) {
+    host_ = {scratch, kCaps};
     for (std::uint32_t vm = 0; vm < kCaps; ++vm) {
       const std::string dir = host_.mount() + FakeHost::cgroup(vm);
       std::filesystem::create_directories(dir);
@@ -70,11 +69,12 @@ class Checker {
   }
   Checker(const Checker&) = delete;
   Checker& operator=(const Checker&) = delete;
-  ~Checker() { std::filesystem::remove_all(host_.dir); }
+  ~Checker() = default;
 
   bool kill(int count, Duration p99_max);
   bool hang(int count, Duration each_max);
   bool busy(int for_seconds);
+  bool strand();
 
  private:
   [[noreturn]] static void give_up(const char* what) {
@@ -256,8 +256,43 @@ bool Checker::busy(int for_seconds) {
   return restores == 0 && wrong == 0 && code == 0 && writes > kCaps;
 }
 
+// Stopped, so that neither can do anything about the other's death.
+bool Checker::strand() {
+  start(kTick);
+  std::this_thread::sleep_for(milliseconds{100});
+  const pid_t warden = word_->warden.load();
+  for (const int signal : {SIGSTOP, SIGKILL}) {
+    (void)::kill(warden, signal);
+    (void)::kill(writer_, signal);
+  }
+  (void)::waitpid(writer_, nullptr, 0);
+  (void)::waitpid(warden, nullptr, 0);
+  return count_wrong() == static_cast<int>(kCaps);
+}
+
+std::string make_scratch() {
+  std::string path = "/dev/shm/outrider-kill-XXXXXX";
+  if (::mkdtemp(path.data()) == nullptr) std::perror("mkdtemp");
+  return path;
+}
+
+bool run_mode(const std::string& mode, int number, milliseconds limit) {
+  const std::string scratch = make_scratch();
+  bool passed = false;
+  {
+    Checker checker{scratch};
+    prioritise();
+    if (mode == "kill") passed = checker.kill(number, limit);
+    if (mode == "hang") passed = checker.hang(number, limit);
+    if (mode == "busy") passed = checker.busy(number);
+  }
+  std::filesystem::remove_all(scratch);
+  return passed;
+}
+
 int run(int count, char** words) {
   const std::string mode = count > 2 ? words[1] : "";
+  if (mode == "strand") return Checker{words[2]}.strand() ? 0 : 1;
   const int number = count > 2 ? std::atoi(words[2]) : 0;
   const milliseconds limit{count > 3 ? std::atoi(words[3]) : 0};
   const bool has_limit = limit > milliseconds::zero();
@@ -267,14 +302,10 @@ int run(int count, char** words) {
   if (!is_known || number <= 0) {
     (void)std::fprintf(stderr,
                        "usage: kill_check kill COUNT P99_MS | hang COUNT "
-                       "MAX_MS | busy SECONDS\n");
+                       "MAX_MS | busy SECONDS | strand DIR\n");
     return 2;
   }
-  Checker checker;
-  prioritise();
-  if (mode == "kill") return checker.kill(number, limit) ? 0 : 1;
-  if (mode == "hang") return checker.hang(number, limit) ? 0 : 1;
-  return checker.busy(number) ? 0 : 1;
+  return run_mode(mode, number, limit) ? 0 : 1;
 }
 
 }  // namespace

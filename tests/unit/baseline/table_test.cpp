@@ -128,20 +128,30 @@ TEST_F(Table, RefusesASecondAgentThoughTheFileIsGone) {
 
 TEST_F(Table, WaitsForTheWardenOfADeadAgent) {
   int ends[2];
+  int up[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  ASSERT_EQ(::pipe2(up, O_CLOEXEC), 0);
   const pid_t agent = ::fork();
   if (agent == 0) {
     BaselineTable table = open();
     const pid_t warden = ::fork();  // has the lock, and lives a little longer
     if (warden == 0) {
       char byte = 0;
-      ::close(ends[1]);
-      (void)!::read(ends[0], &byte, 1);  // until the agent is dead
+      for (int fd = 3; fd < 100; ++fd) {  // as exec does
+        if (fd != table.fd() && fd != ends[0] && fd != up[1]) ::close(fd);
+      }
+      ::close(up[1]);
+      (void)!::read(ends[0], &byte, 1);  // until the test looks
       ::_exit(0);
     }
+    char byte = 0;
+    ::close(up[1]);
+    (void)!::read(up[0], &byte, 1);  // until it has done so
     ::_exit(0);
   }
   ::close(ends[0]);
+  ::close(up[0]);
+  ::close(up[1]);
   ASSERT_EQ(::waitpid(agent, nullptr, 0), agent);
   auto early = Fd{::open((dir() + "/baseline").c_str(), O_RDWR | O_CLOEXEC)};
   struct flock whole {};

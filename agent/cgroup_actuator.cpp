@@ -154,9 +154,9 @@ Outcome CgroupActuator::set_burst(VmKnobs& vm, HeldKnob& burst,
              format_knob_number(std::min(action.value, most)));
 }
 
-// An idle group has weight 0, and 100 when it is idle no longer, whatever it
-// had before. So a weight that the owner chose would be lost if this process
-// died: such a group is not made idle.
+// An idle group has the weight 0 (on 6.12: 1), and 100 when it is idle no
+// longer, whatever it had before. So a weight that the owner chose would be
+// lost if this process died: such a group is not made idle.
 Outcome CgroupActuator::set_idle(VmKnobs& vm, HeldKnob& idle,
                                  const Action& action) {
   HeldKnob* weight = vm.find(Knob::kCpuWeight);

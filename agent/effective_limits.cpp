@@ -67,7 +67,8 @@ Result<WeightShare> read_weight_share(const CgroupTree& tree,
   auto siblings = list_child_cgroups(tree, above);
   if (!siblings) return pass(siblings, "effective weight");
   for (const std::string& name : *siblings) {
-    const std::string path = above + "/" + name;
+    std::string path = above;
+    path.append("/").append(name);
     if (path == share.cgroup || !is_populated(tree, path)) continue;
     auto other = read_weight(tree, path);
     if (other) share.weight_sum += *other;  // else it is going

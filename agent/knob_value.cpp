@@ -11,11 +11,16 @@ namespace {
 
 constexpr std::string_view kMax = "max";
 
+// string_view's own search calls memchr for every byte: a tenth of an apply.
+bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\n'; }
+
 // The first word; what is left of `text` begins behind it.
 std::string_view take_word(std::string_view& text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t\n"), text.size()));
-  const std::size_t end = std::min(text.find_first_of(" \t\n"), text.size());
-  const std::string_view word = text.substr(0, end);
+  std::size_t start = 0;
+  while (start < text.size() && is_blank(text[start])) ++start;
+  std::size_t end = start;
+  while (end < text.size() && !is_blank(text[end])) ++end;
+  const std::string_view word = text.substr(start, end - start);
   text.remove_prefix(end);
   return word;
 }

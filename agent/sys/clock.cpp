@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/sys/clock.h"
 
-#include <time.h>
-
 namespace outrider {
 
 Instant monotonic_now() {
@@ -17,6 +15,12 @@ Duration thread_cpu_time() {
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &spent);
   return std::chrono::seconds{spent.tv_sec} +
          std::chrono::nanoseconds{spent.tv_nsec};
+}
+
+timespec to_timespec(Duration duration) {
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(duration);
+  return {.tv_sec = seconds.count(), .tv_nsec = (duration - seconds).count()};
 }
 
 }  // namespace outrider

@@ -2,6 +2,8 @@
 // The only place that asks the kernel for the time.
 #pragma once
 
+#include <time.h>
+
 #include "agent/base/units.h"
 
 namespace outrider {
@@ -11,5 +13,8 @@ Instant monotonic_now();
 
 /// CPU time that the calling thread has used.
 Duration thread_cpu_time();
+
+/// A span of time as syscalls take it.
+timespec to_timespec(Duration duration);
 
 }  // namespace outrider

@@ -7,85 +7,124 @@
 #include <array>
 #include <cassert>
 #include <cerrno>
+#include <cstring>
+#include <span>
 #include <utility>
+
+#include "agent/sys/clock.h"
 
 namespace outrider {
 namespace {
 
-constexpr int kEventsPerTurn = 64;  // more wait for the next turn
+constexpr std::size_t kEventsPerTurn = 64;  // more wait for the next turn
 
-std::uint64_t pack(int fd, std::uint32_t generation) {
-  return std::uint64_t{generation} << 32 | static_cast<std::uint32_t>(fd);
-}
+// What `auto` means: docs/adr/0004-event-backend.md.
+constexpr EventBackend kFaster = EventBackend::kEpoll;
 
-timespec to_timespec(Duration duration) {
-  const auto seconds =
-      std::chrono::duration_cast<std::chrono::seconds>(duration);
-  return {.tv_sec = seconds.count(), .tv_nsec = (duration - seconds).count()};
-}
+// Told whether one asks for them or not.
+constexpr std::uint32_t kAlways = EPOLLERR | EPOLLHUP;
+
+int fd_of(std::uint64_t key) { return static_cast<int>(key & 0xffffffffU); }
 
 }  // namespace
 
-Result<EventLoop> EventLoop::make() {
+Result<EventLoop> EventLoop::make(EventBackend wanted) {
   EventLoop loop;
-  loop.epoll_ = Fd{::epoll_create1(EPOLL_CLOEXEC)};
-  if (!loop.epoll_) return fail(errno, "epoll_create1");
+  if (wanted == EventBackend::kAuto) wanted = kFaster;
+  if (wanted == EventBackend::kIoUring) {
+    auto uring = UringBackend::make();
+    if (uring) {
+      loop.backend_ = *std::move(uring);
+      return loop;
+    }
+    const Error& error = uring.error();
+    loop.refusal_ = error.what + ": " + std::strerror(error.code);
+  }
+  auto epoll = EpollBackend::make();
+  if (!epoll) return pass(epoll, "loop");
+  loop.backend_ = *std::move(epoll);
   return loop;
+}
+
+EventBackend EventLoop::backend() const {
+  return std::holds_alternative<UringBackend>(backend_) ? EventBackend::kIoUring
+                                                        : EventBackend::kEpoll;
+}
+
+Interest EventLoop::interest_in(int fd, std::uint32_t epoll_events) {
+  const std::uint64_t generation = ++generation_;
+  return {.fd = fd,
+          .key = generation << 32 | static_cast<std::uint32_t>(fd),
+          .epoll_events = epoll_events};
 }
 
 Result<> EventLoop::watch(int fd, std::uint32_t epoll_events, Handler handler) {
   assert(!watches_.contains(fd));
-  const std::uint32_t generation = ++generation_;
-  epoll_event event{};
-  event.events = epoll_events;
-  event.data.u64 = pack(fd, generation);
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
-    return fail(errno, "epoll_ctl: add");
-  watches_.emplace(fd, Watch{generation, std::move(handler)});
+  const Interest interest = interest_in(fd, epoll_events);
+  auto added = std::visit([&](auto& backend) { return backend.add(interest); },
+                          backend_);
+  if (!added) return pass(added, "watch");
+  watches_.emplace(fd, Watch{interest, std::move(handler)});
   return {};
 }
 
 Result<> EventLoop::change(int fd, std::uint32_t epoll_events) {
   const auto found = watches_.find(fd);
   assert(found != watches_.end());
-  epoll_event event{};
-  event.events = epoll_events;
-  event.data.u64 = pack(fd, found->second.generation);
-  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, fd, &event) != 0)
-    return fail(errno, "epoll_ctl: modify");
-  return {};
+  const Interest before = found->second.interest;
+  found->second.interest = interest_in(fd, epoll_events);
+  return std::visit(
+      [&](auto& backend) {
+        return backend.change(before, found->second.interest);
+      },
+      backend_);
 }
 
 void EventLoop::forget(int fd) {
   const auto found = watches_.find(fd);
   if (found == watches_.end()) return;
-  // Fails only for what is not watched, which is what is wanted.
-  (void)::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr);
+  std::visit([&](auto& backend) { backend.remove(found->second.interest); },
+             backend_);
   auto node = watches_.extract(found);
   if (turning_) forgotten_.push_back(std::move(node));
 }
 
+Result<> EventLoop::handle(const Ready& ready) {
+  const auto find = [&] {
+    const auto found = watches_.find(fd_of(ready.key));
+    const bool is_it =
+        found != watches_.end() && found->second.interest.key == ready.key;
+    return is_it ? &found->second : nullptr;
+  };
+  Watch* watch = find();
+  // Forgotten or changed by an earlier handler of this turn.
+  if (watch == nullptr) return {};
+  const std::uint32_t events =
+      ready.epoll_events & (watch->interest.epoll_events | kAlways);
+  // io_uring also tells of EPOLLRDHUP unasked, and would without end.
+  if (events == 0) return {};
+  watch->handler(events);
+  watch = find();
+  if (watch == nullptr) return {};
+  return std::visit(
+      [&](auto& backend) { return backend.rearm(watch->interest); }, backend_);
+}
+
 Result<> EventLoop::turn(Duration timeout) {
   assert(!turning_);
-  std::array<epoll_event, kEventsPerTurn> events;
-  const timespec wait = to_timespec(timeout);
-  const int ready =
-      ::epoll_pwait2(epoll_.get(), events.data(), kEventsPerTurn,
-                     timeout < Duration::zero() ? nullptr : &wait, nullptr);
-  if (ready < 0 && errno != EINTR) return fail(errno, "epoll_pwait2");
+  std::array<Ready, kEventsPerTurn> ready;
+  auto count = std::visit(
+      [&](auto& backend) { return backend.wait(timeout, std::span{ready}); },
+      backend_);
+  if (!count) return pass(count, "turn");
   turning_ = true;
-  for (int i = 0; i < ready; ++i) {
-    const epoll_event& event = events[static_cast<std::size_t>(i)];
-    const auto fd = static_cast<int>(event.data.u64 & 0xffffffffU);
-    const auto found = watches_.find(fd);
-    if (found == watches_.end() ||
-        pack(fd, found->second.generation) != event.data.u64)
-      continue;  // forgotten by an earlier handler of this turn
-    found->second.handler(event.events);
+  Result<> handled;
+  for (std::size_t i = 0; i < *count && handled; ++i) {
+    handled = handle(ready[i]);
   }
   turning_ = false;
   forgotten_.clear();
-  return {};
+  return handled;
 }
 
 Result<PeriodicTimer> PeriodicTimer::make(Duration period) {

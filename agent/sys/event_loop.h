@@ -4,39 +4,51 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <string>
+#include <variant>
 #include <vector>
 
 #include "agent/base/result.h"
 #include "agent/base/units.h"
+#include "agent/sys/event_backend.h"
 #include "agent/sys/fd.h"
 
 namespace outrider {
 
-/// Waits for descriptors with epoll and calls their handlers, on one thread.
+enum class EventBackend : std::uint8_t { kAuto, kIoUring, kEpoll };
+
+/// Waits for descriptors and calls their handlers, on the thread that made it.
 /// Invariant: every watched descriptor is open; its owner calls `forget` before
 /// it closes it. A handler may watch or forget any descriptor, its own too.
 class EventLoop {
  public:
   using Handler = std::function<void(std::uint32_t epoll_events)>;
 
-  static Result<EventLoop> make();
-  /// `epoll_events` as in epoll_ctl(2), e.g. EPOLLIN.
+  /// Takes epoll where the kernel refuses io_uring; `refusal` says why then.
+  static Result<EventLoop> make(EventBackend wanted = EventBackend::kAuto);
+  EventBackend backend() const;
+  const std::string& refusal() const { return refusal_; }
+  /// `epoll_events` as in epoll_ctl(2), e.g. EPOLLIN: told as long as it is so.
   Result<> watch(int fd, std::uint32_t epoll_events, Handler handler);
   Result<> change(int fd, std::uint32_t epoll_events);
   void forget(int fd);
   /// Handles what is ready, waiting for it up to `timeout` (negative: for
-  /// ever). Allocates nothing of its own. Not to be called by a handler.
+  /// ever, or a signal). Allocates nothing of its own. Not for handlers.
   Result<> turn(Duration timeout);
 
  private:
   struct Watch {
-    // Tells an event of this watch from one of an earlier watch of a
+    // Its key tells an event of this watch from one of an earlier watch of a
     // descriptor with the same number.
-    std::uint32_t generation = 0;
+    Interest interest;
     Handler handler;
   };
 
-  Fd epoll_;
+  Interest interest_in(int fd, std::uint32_t epoll_events);
+  Result<> handle(const Ready& ready);
+
+  std::variant<EpollBackend, UringBackend> backend_;
+  std::string refusal_;
   std::map<int, Watch> watches_;
   std::uint32_t generation_ = 0;
   bool turning_ = false;

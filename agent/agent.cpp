@@ -157,6 +157,10 @@ Result<> Agent::Loop::start() {
   started_ = monotonic_now();
   second_due_ = started_;
   open_cgroups();
+  if (!events_.refusal().empty()) {
+    host_degraded_.push_back(
+        {events_.refusal(), "the loop waits with epoll, as by default"});
+  }
   const CgroupTree* cgroups = cgroups_ ? &*cgroups_ : nullptr;
   vms_.emplace(
       config_,
@@ -325,7 +329,7 @@ Agent::~Agent() = default;
 Result<std::unique_ptr<Agent>> Agent::make(const Config& config) {
   auto proc = ProcRoot::open();
   if (!proc) return pass(proc, "agent");
-  auto events = EventLoop::make();
+  auto events = EventLoop::make(config.event_backend);
   if (!events) return pass(events, "agent");
   auto loop =
       std::make_unique<Loop>(config, std::move(*proc), std::move(*events));

@@ -26,6 +26,8 @@ using std::chrono::milliseconds;
 
 // In the order of their enumerators.
 constexpr std::array<std::string_view, 3> kSensors = {"auto", "bpf", "files"};
+constexpr std::array<std::string_view, 3> kEventBackends = {"auto", "io_uring",
+                                                            "epoll"};
 constexpr std::array<std::string_view, 4> kLogLevels = {"error", "warning",
                                                         "info", "debug"};
 constexpr IntegerRange kTickPeriodMs = {kTickPeriod.min / milliseconds{1},
@@ -178,6 +180,9 @@ Result<Config> parse_config(std::string name, std::string_view text,
       fields.integer("loop_priority", kLoopPriority, base.loop_priority));
   config.vm_count_max = static_cast<std::uint32_t>(
       fields.integer("vm_count_max", kVmCount, base.vm_count_max));
+  config.event_backend = static_cast<EventBackend>(
+      fields.choice("event_backend", kEventBackends,
+                    static_cast<std::size_t>(base.event_backend)));
   config.log_level = static_cast<LogLevel>(fields.choice(
       "log_level", kLogLevels, static_cast<std::size_t>(base.log_level)));
   read_policy(fields, config);
@@ -248,6 +253,9 @@ std::string dump_config(const Config& config) {
   put("hang_deadline_ms", ms(config.hang_deadline));
   put("loop_priority", config.loop_priority);
   put("vm_count_max", config.vm_count_max);
+  put("event_backend",
+      std::string(
+          kEventBackends[static_cast<std::size_t>(config.event_backend)]));
   put("log_level",
       std::string(kLogLevels[static_cast<std::size_t>(config.log_level)]));
   dump_policy(out, config);

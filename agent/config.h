@@ -11,6 +11,7 @@
 #include "agent/base/units.h"
 #include "agent/core/policy.h"
 #include "agent/log.h"
+#include "agent/sys/event_loop.h"
 
 namespace outrider {
 
@@ -75,6 +76,7 @@ struct Config {
   Duration hang_deadline = std::chrono::milliseconds{200};
   int loop_priority = 1;  // SCHED_FIFO; 0: an ordinary thread
   std::uint32_t vm_count_max = 1024;
+  EventBackend event_backend = EventBackend::kAuto;
   LogLevel log_level = LogLevel::kInfo;
   Policy policy;
 

@@ -169,6 +169,14 @@ def check_discovery():
     holds("vm_count_max", count("vm_count_max: 2") == 2)
 
 
+def waits_in(pid):
+    """What the main thread's loop is: the ring of BPF has an epoll anyway."""
+    links = [os.readlink("/proc/%d/fd/%s" % (pid, fd))
+             for fd in os.listdir("/proc/%d/fd" % pid)]
+    ring = "anon_inode:[io_uring]" in links
+    return "[io_uring]" if ring else "[eventpoll]"
+
+
 def check_process():
     for priority in (0, 7):
         with Agent("loop_priority: %d" % priority) as agent:
@@ -178,6 +186,12 @@ def check_process():
         want = os.SCHED_FIFO if priority else os.SCHED_OTHER
         holds("loop_priority: %d" % priority,
               policy == want and found == priority)
+    for backend, want in (("auto", "[eventpoll]"), ("epoll", "[eventpoll]"),
+                          ("io_uring", "[io_uring]")):
+        with Agent("event_backend: " + backend) as agent:
+            found = waits_in(agent.process.pid)
+            ticks = agent.ask("status")["ticks"]
+        holds("event_backend: " + backend, found == want and ticks > 0, found)
     lines = {}
     for level in ("error", "info"):
         with Agent("log_level: " + level):

@@ -5,13 +5,11 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <cstring>
 #include <random>
 #include <string>
 #include <utility>
 
 #include "agent/bpf_sensor.h"
-#include "agent/loop_thread.h"
 #include "agent/sys/clock.h"
 #include "agent/sys/event_loop.h"
 #include "bench/loop/crowd.h"
@@ -33,7 +31,7 @@ constexpr Duration kTickPeriod = milliseconds{20};
 constexpr Duration kPollPeriod = seconds{1};
 constexpr Duration kRunMax = seconds{55};
 constexpr std::size_t kPollsMin = 20;
-constexpr std::size_t kReliefsMin = 20;
+constexpr std::size_t kReliefsMin = 5;
 const std::string kBaseUs = "20000";  // of a period of 100 ms
 
 // Who raises a guest's cap: the answer to its edge; a tick, once the guest is
@@ -407,13 +405,6 @@ Result<std::vector<Figure>> measure_reaction(const ReactionOptions& options) {
   fprintf(stderr, "loop: bursts of capped guests, every CPU busy ...\n");
   auto reaction = Reaction::start();
   if (!reaction) return pass(reaction, "cannot measure");
-  auto prompt = prioritise_loop(1);
-  if (!prompt) {
-    fprintf(stderr,
-            "loop: REFUSED: %s: %s. The figures are an ordinary "
-            "thread's.\n",
-            prompt.error().what.c_str(), std::strerror(prompt.error().code));
-  }
   auto ran = (*reaction)->run(options.bursts);
   if (!ran) return pass(ran, "reaction");
   return (*reaction)->figures();

@@ -63,7 +63,8 @@ void Crowd::spin(std::size_t cpu) {
     if (at == 0 || monotonic_now().time_since_epoch().count() < at) continue;
     at_ns = 0;
     ++told_;
-    LIBBPF_OPTS(bpf_test_run_opts, options);
+    bpf_test_run_opts options{};
+    options.sz = sizeof(options);
     // A call that is not made is missed when they are counted.
     (void)bpf_prog_test_run_opts(program, &options);
   }

@@ -14,6 +14,9 @@ import scenario
 import turns
 
 BURST_FIGURES = ["burst_ms", "stall_per_burst_ms", "relief_ms"]
+# Bursts that take so much longer in CPU time than when they were calibrated
+# say that somebody else was using the machine.
+STRETCH_MAX = 1.3
 ROUND_FIGURES = ["core_seconds_held", "writes_per_vm_minute", "batch_work",
                  "wait_s", "throttled_s"]
 
@@ -84,7 +87,10 @@ def assemble(groups):
             held is None or point["core_seconds_held"] <= held)
     rounds = {one["round"] for of_rounds in groups.values()
               for one in of_rounds}
-    return {"rounds": len(rounds), "controllers": chosen, "curves": curves}
+    stretches = [value for of_rounds in groups.values() for one in of_rounds
+                 for value in one["stretch"]]
+    return {"rounds": len(rounds), "controllers": chosen, "curves": curves,
+            "stretch": statistics.median(stretches) if stretches else None}
 
 
 def verdict(claim, value, limit, at_most=True):
@@ -181,6 +187,10 @@ def report(result):
                 "held_not_above_outrider"]:
             print("%s holds more than Outrider at every margin that was tried"
                   % name)
+    if (result["stretch"] or 0) > STRETCH_MAX:
+        print("This machine was busy: the same work took %.1f times its CPU "
+              "time.\nWhat is in milliseconds is worth little; run it again "
+              "when it is idle." % result["stretch"])
     for one in result["verdicts"]:
         print("%-15s %s: %s against %s" % (
             "holds" if one["holds"] else "does not hold", one["claim"],

@@ -114,6 +114,15 @@ class Stall(unittest.TestCase):
                                delta=3)
 
 
+class Stretch(unittest.TestCase):
+    def test_is_cpu_time_against_the_work_that_was_calibrated(self):
+        # Work of 0.28 x 2.1 s; 882 ms of CPU time were taken from 3 s on.
+        record = record_of(12, periodic_run_us=lambda at: min(
+            max(at - 3, 0) * 1e6, 882000))
+        turn = turn_of(record, [(3, 4)])
+        self.assertAlmostEqual(turn.figures()["stretch"][0], 1.5)
+
+
 class Relief(unittest.TestCase):
     def relief(self, cap):
         turn = turn_of(record_of(12, periodic_cap=cap), [(3, 3.75)])
@@ -189,7 +198,7 @@ class Held(unittest.TestCase):
 def one_round(number, stall, held):
     return {"round": number, "burst_ms": [600 + s for s in stall],
             "stall_per_burst_ms": stall, "relief_ms": [0] * len(stall),
-            "pre_raised": [True, False], "core_seconds_held": held,
+            "stretch": [1.0], "pre_raised": [True, False], "core_seconds_held": held,
             "writes_per_vm_minute": 10, "batch_work": 5, "wait_s": 0,
             "throttled_s": 0}
 

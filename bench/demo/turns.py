@@ -126,6 +126,14 @@ class Turn:
         return self.record.rise(guest + ".wait_us", begin_us,
                                 burst.end_us + AROUND_US) / 1000
 
+    def stretch(self, guest, burst):
+        """How much CPU time a burst took, against what its work took when the
+        guest was calibrated: above 1 the processors themselves were slower."""
+        ran_us = self.record.rise(guest + ".run_us", burst.begin_us,
+                                  burst.end_us)
+        about = [g for g in scenario.GUESTS if g["name"] == guest][0]
+        return ran_us / scenario.work_us(about)
+
     def has_room(self, guest, row):
         cap = self.record.columns[guest + ".cap"][row]
         return cap == NO_CAP or cap >= BURST_MCPU
@@ -184,6 +192,8 @@ class Turn:
             "burst_ms": [self.burst_ms(burst) for _, burst in marked],
             "stall_per_burst_ms": [self.stall_ms(*one) for one in marked],
             "relief_ms": [self.relief_ms(*one) for one in marked],
+            "stretch": [self.stretch(*one) for one in marked
+                        if one[1].end_us is not None],
             "pre_raised": periodic,
             "core_seconds_held": self.held(),
             "writes_per_vm_minute":

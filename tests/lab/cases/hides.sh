@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# The part of scripts/demo that runs inside the lab; leaves polling.json and
-# no-polling.json in $LAB_OUT.
+# What usage hides and demand does not, on three real guests: one that bursts
+# on two vCPUs, one that wants all of a CPU under a cap of 20 %, and one that
+# wakes every 2 ms, with halt-polling and without. Leaves the figures and
+# whether they are right in $LAB_OUT/result.json.
 set -euo pipefail
 poll=/sys/module/kvm/parameters/halt_poll_ns
 
-say() { echo "demo: $*"; }
+say() { echo "hides: $*"; }
 
 # measure FILE: every VM's demand and usage over ten seconds.
 measure() {
@@ -51,3 +53,34 @@ kill "$agent"
 wait "$agent"
 trap - EXIT
 labguest stop --all
+
+jq -s '
+  def vm(name): .vms[] | select(.name == name);
+  def cpus: . / 1000;
+  .[0] as $p | .[1] as $n |
+  {
+    schema: 1,
+    hog: ($n | vm("hog") | {
+      demand_cpus: (.demand_mcpu | cpus), usage_cpus: (.usage_mcpu | cpus),
+      upper_bound, throttled_cpus: (.throttled_mcpu | cpus) }),
+    ticker: {
+      halt_polling: ($p | vm("ticker") | {
+        demand_cpus: (.demand_mcpu | cpus), usage_cpus: (.usage_mcpu | cpus)}),
+      no_halt_polling: ($n | vm("ticker") | {
+        demand_cpus: (.demand_mcpu | cpus), usage_cpus: (.usage_mcpu | cpus)})
+    }
+  }
+  | .ticker.usage_ratio =
+      (.ticker.halt_polling.usage_cpus / .ticker.no_halt_polling.usage_cpus)
+  | .ticker.demand_ratio =
+      (.ticker.halt_polling.demand_cpus / .ticker.no_halt_polling.demand_cpus)
+  | .holds = {
+      hog_is_held: (.hog.upper_bound and .hog.demand_cpus > 0.8
+                    and .hog.usage_cpus > 0.15 and .hog.usage_cpus < 0.25),
+      ticker_usage_differs_twofold: (.ticker.usage_ratio >= 2),
+      ticker_demand_differs_20_percent_at_most:
+        (.ticker.demand_ratio >= 0.8 and .ticker.demand_ratio <= 1.2)
+    }
+' "$LAB_OUT/polling.json" "$LAB_OUT/no-polling.json" >"$LAB_OUT/result.json"
+jq . "$LAB_OUT/result.json"
+jq -e '.holds | all' "$LAB_OUT/result.json" >/dev/null

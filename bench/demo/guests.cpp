@@ -84,7 +84,7 @@ std::vector<Guest> read_guests(const std::string& path) {
     std::array<std::int64_t, 3> figures{};
     words >> guest.name >> guest.pid >> guest.cgroup >> role >> figures[0] >>
         figures[1] >> figures[2] >> guest.marks >> guest.plan;
-    if (!words) give_up(path + ": not a guest: " + line);
+    if (!words) give_up(fmt::format("{}: not a guest: {}", path, line));
     guest.is_batch = role == "batch";
     guest.ceiling = MilliCpus{figures[0]};
     guest.mean = MilliCpus{figures[1]};

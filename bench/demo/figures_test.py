@@ -254,6 +254,11 @@ class Verdicts(unittest.TestCase):
         self.assertEqual(self.judge(21, others),
                          [False, False, False, False, True, True])
 
+    def test_the_short_demo_claims_no_more_than_less_stall(self):
+        others = {"reactive_1s": 100, "reactive_100ms": 1}
+        self.assertEqual(self.judge(99, others, "short"), [True])
+        self.assertEqual(self.judge(101, others, "short"), [False])
+
     def test_without_outrider_there_are_none(self):
         groups = {("static", 0): [one_round(1, [5], 10)]}
         self.assertEqual(figures.judge(

@@ -160,8 +160,7 @@ def start_controller(turn, log):
         os.unlink(SOCKET)
     write(CONFIG, CONFIG_TEXT + scenario.LEARNERS[name])
     agent = run(["outriderd", "--config", CONFIG], stderr=log)
-    await_true(lambda: os.path.exists(SOCKET), 20, agent,
-               "outriderd (outriderd.log has its reason)")
+    await_true(lambda: os.path.exists(SOCKET), 20, agent, "outriderd")
     return agent
 
 
@@ -174,23 +173,32 @@ def check_restored(guests):
                      "'%s'" % ((guest.name,) + limits))
 
 
-def take_turn(turn, scored_s, guests, folder):
-    names = [guest.name for guest in guests]
-    labguest("hold", *names)
+def run_beside(turn, guests, scratch, log):
+    """The turn itself: the guests' load with its controller and a recorder."""
+    controller = start_controller(turn, log)
+    recorder = run(["bench_demo", "record", GUESTS_FILE,
+                    scratch + "/record.csv", SOCKET])
+    time.sleep(1)
+    labguest("go", str(turn["lead_s"]), *[guest.name for guest in guests])
+    time.sleep(turn["lead_s"] + 0.1 + turn["scored_s"] + TAIL_S)
+    stop(recorder, "the recorder")
+    if controller:
+        stop(controller, turn["controller"])
+
+
+def take_turn(turn, guests, folder):
+    labguest("hold", *[guest.name for guest in guests])
     for guest in guests:
         guest.new_marks()
     scratch = "/run/demo-turn"
     os.makedirs(scratch, exist_ok=True)
-    with open(scratch + "/controller.log", "w") as log:
-        recorder = run(["bench_demo", "record", GUESTS_FILE,
-                        scratch + "/record.csv", SOCKET])
-        controller = start_controller(turn, log)
-        time.sleep(1)
-        labguest("go", str(turn["lead_s"]), *names)
-        time.sleep(turn["lead_s"] + 0.1 + scored_s + TAIL_S)
-        stop(recorder, "the recorder")
-        if controller:
-            stop(controller, turn["controller"])
+    log = scratch + "/controller.log"
+    try:
+        with open(log, "w") as file:
+            run_beside(turn, guests, scratch, file)
+    except SystemExit:
+        print(read(log)[-2000:], flush=True)
+        raise
     if turn["controller"] in scenario.LEARNERS:
         check_restored(guests)
     for guest in guests:
@@ -217,7 +225,7 @@ def main():
         say("round %d, turn %d of %d: %s" % (
             plan["round"], number, len(plan["turns"]), name_of(turn)))
         turn = dict(turn, round=plan["round"], scored_s=plan["scored_s"])
-        take_turn(turn, plan["scored_s"], guests,
+        take_turn(turn, guests,
                   "%s/turn-%02d" % (os.environ["LAB_OUT"], number))
     stop(holder, "the holder")
     labguest("stop", "--all")

@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "agent/control_cpu.h"
 #include "agent/control_sample.h"
 
 namespace outrider {
@@ -33,11 +34,10 @@ tl::unexpected<ControlRefusal> no_such_vm(const ControlCall& call) {
                              escaped(call.request.text("vm").value_or(""))));
 }
 
-ControlAnswer status(const Agent& agent, const ControlCall& call,
-                     JsonText& reply) {
+ControlAnswer status(Agent& agent, const ControlCall& call, JsonText& reply) {
   const AgentStatus status = agent.status();
   reply.member("version", status.version)
-      .member("mode", "observe")
+      .member("mode", mode_name(agent.cpu().mode()))
       .member("sensor", status.sensor)
       .member("role", role_name(call.role))
       .member("vms", agent.vms().size())
@@ -189,7 +189,7 @@ std::vector<ControlVerb> control_verbs(Agent& agent, const Config& config) {
   const auto give_sample = [&agent](const ControlCall& call, JsonText& reply) {
     return sample(agent, call, reply);
   };
-  return {
+  std::vector<ControlVerb> verbs = {
       {"status",
        Role::kViewer,
        {},
@@ -228,6 +228,8 @@ std::vector<ControlVerb> control_verbs(Agent& agent, const Config& config) {
          return ControlAnswer{};
        }},
   };
+  for (ControlVerb& verb : cpu_verbs(agent)) verbs.push_back(std::move(verb));
+  return verbs;
 }
 
 }  // namespace outrider

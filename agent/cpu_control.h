@@ -84,6 +84,8 @@ class CpuControl {
   Result<> take_up(VmId vm);
 
   const Controller& controller() const { return controller_; }
+  Duration tick_period() const { return config_.tick_period; }
+  const CgroupTree* cgroups() const { return world_.cgroups; }
   const std::string& cannot_enforce() const { return cannot_enforce_; }
   const StageLatencies& latencies() const { return latencies_; }
   /// The last setting of each of its knobs, in no order.

@@ -83,15 +83,15 @@ struct VmState {
   MilliCpus lent;
   MilliCpus loan;
   Reason reason = Reason::kStart;  // the rule that bound `target`
-  std::array<MilliCpus, kThreadClasses> demand_by_class{};
-  Forecast soon;           // of the peak over the control window
-  Forecast ahead;          // over the prediction horizon
-  Forecast reserve_ahead;  // over the reserve's horizon
-  bool in_charge = false;  // Outrider has set its cap
-  bool missing = false;    // nothing was seen of it in the last tick
-  bool contended = false;  // somebody else writes there: left alone
-  bool let_go = false;     // in live migration, or released
-  bool gone = false;       // its cgroup is no more
+  CpuInput seen;                   // the last that was not missing
+  Forecast soon;                   // of the peak over the control window
+  Forecast ahead;                  // over the prediction horizon
+  Forecast reserve_ahead;          // over the reserve's horizon
+  bool in_charge = false;          // Outrider has set its cap
+  bool missing = false;            // nothing was seen of it in the last tick
+  bool contended = false;          // somebody else writes there: left alone
+  bool let_go = false;             // in live migration, or released
+  bool gone = false;               // its cgroup is no more
   ShadowStats stats;
 };
 

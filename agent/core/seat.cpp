@@ -35,26 +35,21 @@ constexpr std::uint8_t kStartTries = 3;
 constexpr std::uint32_t kAheadSteps = 5;
 constexpr std::uint32_t kReserveSteps = 10;
 
+// The control window: until the next tick's raise counts in every period that
+// has begun. At most so many steps, each of as many ticks as that takes.
+constexpr std::uint32_t kSoonStepsMax = 12;
+
 std::uint32_t whole_steps(Duration span, Duration step) {
   const auto steps = (span + step - Duration{1}) / step;
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(steps, 1, 4096));
 }
 
-// The control window: until the next tick's raise counts in every period that
-// has begun. At most so many steps, each of as many ticks as that takes.
-constexpr std::uint32_t kSoonStepsMax = 12;
-
-Duration control_window(const Rules& rules) {
-  return rules.policy.cpu.cap_period + rules.tick_period;
-}
-
-std::uint32_t soon_every(const Rules& rules) {
-  return whole_steps(control_window(rules), rules.tick_period * kSoonStepsMax);
-}
-
-std::uint32_t soon_steps(const Rules& rules) {
-  return whole_steps(control_window(rules),
-                     rules.tick_period * soon_every(rules));
+SlowedForecaster make_series(const Rules& rules, Series series,
+                             const ForecasterFactory& make_forecaster) {
+  const SeriesClock clock =
+      series_clock(rules.policy, rules.tick_period, series);
+  return {make_forecaster(clock.horizon),
+          whole_steps(clock.step, rules.tick_period)};
 }
 
 MilliCpus share_of(MilliCpus whole, std::int64_t permille) {
@@ -70,6 +65,20 @@ std::uint8_t bit(Knob knob) {
 }
 
 }  // namespace
+
+SeriesClock series_clock(const Policy& policy, Duration tick, Series series) {
+  if (series == Series::kSoon) {
+    const Duration window = policy.cpu.cap_period + tick;
+    const Duration step = tick * whole_steps(window, tick * kSoonStepsMax);
+    return {.step = step, .horizon = whole_steps(window, step)};
+  }
+  const bool is_ahead = series == Series::kAhead;
+  const Duration horizon = is_ahead ? policy.shadow.prediction_horizon
+                                    : policy.shadow.reserve_horizon;
+  const std::uint32_t steps = is_ahead ? kAheadSteps : kReserveSteps;
+  const Duration step = tick * whole_steps(horizon / steps, tick);
+  return {.step = step, .horizon = std::min(whole_steps(horizon, step), steps)};
+}
 
 SlowedForecaster::SlowedForecaster(std::unique_ptr<Forecaster> forecaster,
                                    std::uint32_t every)
@@ -93,17 +102,9 @@ bool SlowedForecaster::observe(Observation now, std::uint32_t steps) {
 
 Seat::Seat(const VmFacts& facts, const Rules& rules,
            const ForecasterFactory& make_forecaster)
-    : series_{SlowedForecaster(make_forecaster(soon_steps(rules)),
-                               soon_every(rules)),
-              SlowedForecaster(
-                  make_forecaster(kAheadSteps),
-                  whole_steps(
-                      rules.policy.shadow.prediction_horizon / kAheadSteps,
-                      rules.tick_period)),
-              SlowedForecaster(make_forecaster(kReserveSteps),
-                               whole_steps(rules.policy.shadow.reserve_horizon /
-                                               kReserveSteps,
-                                           rules.tick_period))},
+    : series_{make_series(rules, Series::kSoon, make_forecaster),
+              make_series(rules, Series::kAhead, make_forecaster),
+              make_series(rules, Series::kReserve, make_forecaster)},
       write_credit_(kWritesSaved * kPermille) {
   state.facts = facts;
   state.applied = facts.baseline_cap;
@@ -144,7 +145,6 @@ MilliCpus Seat::overhead() const {
 
 void Seat::learn_overhead(const CpuInput& input) {
   for (std::size_t i = 0; i < kThreadClasses; ++i) {
-    state.demand_by_class[i] = MilliCpus{input.demand[i]};
     if (i == static_cast<std::size_t>(ThreadClass::kVcpu)) continue;
     const std::int64_t now = std::max(input.demand[i], 0) * kFine;
     level_[i] += (now - level_[i]) / 4;
@@ -173,6 +173,7 @@ void Seat::sense(const Rules& rules, const CpuInput* input, Duration interval,
   if (!state.missing) {
     constexpr auto kVcpu = static_cast<std::size_t>(ThreadClass::kVcpu);
     const MilliCpus before = state.demand;
+    state.seen = *input;
     learn_overhead(*input);
     window_.add(MilliCpus{input->demand[kVcpu] - input->overcounted}, interval,
                 rules.policy.cpu.cap_period);

@@ -26,6 +26,21 @@ struct Rules {
   Duration tick_period{};
 };
 
+/// The three series that are learned of each VM.
+enum class Series : std::uint8_t {
+  kSoon,     // over the control window: drives the cap
+  kAhead,    // over the prediction horizon
+  kReserve,  // over the reserve's
+};
+
+/// The clock of one of them: a forecast is of the peak of `horizon` steps.
+struct SeriesClock {
+  Duration step{};
+  std::uint32_t horizon = 1;
+};
+/// What follows from the policy; steps are whole ticks.
+SeriesClock series_clock(const Policy& policy, Duration tick, Series series);
+
 /// A Forecaster that is fed the peak of every `every` steps of the tick's
 /// clock.
 class SlowedForecaster {

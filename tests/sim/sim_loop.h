@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+// The closed loop without a kernel: SimHost and Controller, and a checker for
+// each invariant of docs: design.md section 4 that can be seen here.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "agent/core/controller.h"
+#include "tests/sim/scenario.h"
+#include "tests/sim/sim_host.h"
+
+namespace outrider::sim {
+
+/// What a broken invariant was, in words, with the VM and the figures.
+using Breach = std::string;
+
+/// Runs one scenario. Beside the Controller a second one gets the same calls:
+/// the same calls must give the same Plans.
+class SimLoop {
+ public:
+  explicit SimLoop(const Scenario& scenario);
+
+  /// The first breach within `ms` of simulated time; none if all held.
+  std::optional<Breach> run(std::int64_t ms);
+  const Controller& controller() const { return controller_; }
+  const SimHost& host() const { return host_; }
+
+ private:
+  struct Watched {
+    std::int64_t reasserts = 0;     // since its last release
+    std::int64_t last_try_ms = -1;  // of its cap
+    std::int64_t refusals = 0;      // in a row
+    std::uint64_t writes_at_minute = 0;
+    bool missing = false;  // in the tick that is being checked
+  };
+
+  std::optional<Breach> tick();
+  std::optional<Breach> edge(const EdgeInput& edge);
+  void come_and_go(const SimTick& tick);
+  std::optional<Breach> carry_out(std::span<const Action> plan,
+                                  std::span<const Action> same);
+  std::optional<Breach> check_plan(std::span<const Action> plan) const;
+  std::optional<Breach> check_vm(const VmState& vm) const;
+  std::optional<Breach> check_sums() const;
+  std::optional<Breach> check_writes(const Action& action,
+                                     const Outcome& outcome);
+
+  SimHost host_;
+  Controller controller_;
+  Controller twin_;
+  std::map<VmId, Watched> watched_;
+  std::vector<Outcome> outcomes_;
+  bool in_tick_ = false;
+};
+
+}  // namespace outrider::sim

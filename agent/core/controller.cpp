@@ -65,6 +65,7 @@ struct Controller::Inside {
   std::uint32_t steps_until(Instant at);
   void sense(const TickInput& input);
   void arbitrate();
+  bool must_give_way() const;
   void decide();
   void push(std::vector<Action>& actions, const Action& action,
             const Seat& seat) const;
@@ -118,18 +119,30 @@ void Controller::Inside::sense(const TickInput& input) {
 }
 
 void Controller::Inside::arbitrate() {
-  MilliCpus asked;
   for (std::size_t i = 0; i < seats.size(); ++i) {
     claims[i] = seats[i]->claim(rules, now);
-    asked += claims[i].need;
-  }
-  // What is only held because lowering is slow gives way to what is needed.
-  if (asked > capacity()) {
-    for (std::size_t i = 0; i < seats.size(); ++i) {
-      claims[i] = seats[i]->bare_claim();
-    }
   }
   arbiter.arbitrate(capacity(), claims, shares);
+  if (!must_give_way()) return;
+  for (std::size_t i = 0; i < seats.size(); ++i) {
+    claims[i] = seats[i]->bare_claim();
+  }
+  arbiter.arbitrate(capacity(), claims, shares);
+}
+
+// What is only held because lowering is slow gives way to what a VM of at least
+// that weight needs and did not get.
+bool Controller::Inside::must_give_way() const {
+  std::int64_t lacks = -1;   // the greatest weight of those that lack
+  std::int64_t spares = -1;  // the least of those that hold more than they need
+  for (std::size_t i = 0; i < seats.size(); ++i) {
+    const std::int64_t weight = claims[i].weight;
+    const MilliCpus need = seats[i]->bare_claim().need;
+    if (shares[i].allocation < need) lacks = std::max(lacks, weight);
+    if (shares[i].allocation <= need) continue;
+    spares = spares < 0 ? weight : std::min(spares, weight);
+  }
+  return spares >= 0 && lacks >= spares;
 }
 
 // One cap for each vCPU as well, where that is wanted: equal parts of the

@@ -295,7 +295,10 @@ Claim Seat::claim(const Rules& rules, Instant now) {
   need_ = std::clamp(need_, state.policy.floor, state.policy.ceiling);
   asked_ = std::max(need_, held_back(rules, now));
   if (state.applied != kNoCap && need_ > state.applied) {
-    asked_ = need_ + band_of(cpu, need_);
+    // Who has written often rises far enough not to have to again.
+    const bool is_restless = write_credit_ < kLowerCost * kPermille;
+    asked_ =
+        need_ + std::max(band_of(cpu, need_), is_restless ? ask_ : MilliCpus{});
   }
   asked_ = std::clamp(asked_, state.policy.floor, state.policy.ceiling);
   return {.floor = state.policy.floor,
@@ -366,9 +369,14 @@ bool Seat::decide(const Rules& rules, Instant now, const Share& share,
   }
   if (state.target > state.applied) return raise(rules, now, share, action);
   if (state.target == state.applied) return false;
-  // A shortage takes at once, and so does the owner of a loan.
+  // A shortage takes at once, and so does the owner of a loan; but no more
+  // than once in a period, which is as soon as it counts.
   const MilliCpus band = band_of(cpu, state.applied);
-  if (is_short && state.applied - state.target < band) return false;
+  if (is_short && (state.applied - state.target < band ||
+                   now - taken_at_ < cpu.cap_period)) {
+    return false;
+  }
+  if (is_short) taken_at_ = now;
   action = cap_action(state.target, !is_short   ? Reason::kLower
                                     : was_lent_ ? Reason::kRevoked
                                                 : Reason::kShortage);
@@ -380,9 +388,10 @@ bool Seat::raise(const Rules& rules, Instant now, const Share& share,
                  Action& action) {
   const MilliCpus own = share.allocation - share.loan;
   if (own > state.applied) {
-    // Out of the dead-band only, unless it is short of it now.
+    // Out of the dead-band only; half of it where it is short of it now.
     const MilliCpus band = band_of(rules.policy.cpu, state.applied);
-    if (need_ <= state.applied && own - state.applied < band) return false;
+    const std::int64_t parts = need_ > state.applied ? 2 : 1;
+    if (parts * (own - state.applied).count() < band.count()) return false;
     action = cap_action(state.target, state.reason);
     was_lent_ = share.loan > MilliCpus{};
     return true;

@@ -145,7 +145,8 @@ class Seat {
   RecentMax recent_;  // of need_
   Instant retry_at_{};
   Duration retry_after_{};
-  Instant lent_at_{};  // the loan it has was last raised
+  Instant lent_at_{};   // the loan it has was last raised
+  Instant taken_at_{};  // it was last lowered against its wish
   Instant refilled_at_{};
   std::int64_t write_credit_ = 0;  // thousandths of a write
   bool seen_ = false;

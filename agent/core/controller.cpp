@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <functional>
 #include <map>
 #include <utility>
 
@@ -50,13 +51,14 @@ struct Controller::Inside {
   Arbiter arbiter;
   std::vector<Claim> claims;
   std::vector<Share> shares;
+  std::vector<std::pair<MilliCpus, std::uint32_t>> spare;  // scratch
   std::vector<Action> plan;
   std::vector<Action> grown;  // scratch: the second half of a plan
   Instant first_tick{};
   Instant now{};
   std::uint64_t steps = 0;
   std::size_t pondered = 0;
-  MilliCpus free;  // neither held nor reserved
+  MilliCpus free;  // neither needed nor reserved
   bool started = false;
 
   MilliCpus capacity() const { return capacity_of(rules.policy, host); }
@@ -65,7 +67,7 @@ struct Controller::Inside {
   std::uint32_t steps_until(Instant at);
   void sense(const TickInput& input);
   void arbitrate();
-  bool must_give_way() const;
+  bool give_way();
   void decide();
   void push(std::vector<Action>& actions, const Action& action,
             const Seat& seat) const;
@@ -123,26 +125,38 @@ void Controller::Inside::arbitrate() {
     claims[i] = seats[i]->claim(rules, now);
   }
   arbiter.arbitrate(capacity(), claims, shares);
-  if (!must_give_way()) return;
-  for (std::size_t i = 0; i < seats.size(); ++i) {
-    claims[i] = seats[i]->bare_claim();
-  }
-  arbiter.arbitrate(capacity(), claims, shares);
+  if (give_way()) arbiter.arbitrate(capacity(), claims, shares);
 }
 
 // What is only held because lowering is slow gives way to what a VM of at least
-// that weight needs and did not get.
-bool Controller::Inside::must_give_way() const {
-  std::int64_t lacks = -1;   // the greatest weight of those that lack
-  std::int64_t spares = -1;  // the least of those that hold more than they need
-  for (std::size_t i = 0; i < seats.size(); ++i) {
-    const std::int64_t weight = claims[i].weight;
+// that weight needs and did not get: as few VMs as will do, those first that
+// have most to spare. True if any claim has changed.
+bool Controller::Inside::give_way() {
+  MilliCpus lacking;
+  std::int64_t weight_most = -1;  // of those that lack; only these count
+  spare.clear();
+  for (std::uint32_t i = 0; i < seats.size(); ++i) {
     const MilliCpus need = seats[i]->bare_claim().need;
-    if (shares[i].allocation < need) lacks = std::max(lacks, weight);
-    if (shares[i].allocation <= need) continue;
-    spares = spares < 0 ? weight : std::min(spares, weight);
+    if (shares[i].allocation < need) {
+      if (claims[i].weight < weight_most) continue;
+      if (claims[i].weight > weight_most) lacking = {};
+      weight_most = claims[i].weight;
+      lacking += need - shares[i].allocation;
+    } else if (claims[i].need > need) {
+      spare.emplace_back(claims[i].need - need, i);
+    }
   }
-  return spares >= 0 && lacks >= spares;
+  if (weight_most < 0 || spare.empty()) return false;
+  std::ranges::sort(spare, std::greater{});
+  bool has_changed = false;
+  for (const auto& [surplus, i] : spare) {
+    if (lacking <= MilliCpus{}) break;
+    if (claims[i].weight > weight_most) continue;
+    claims[i] = seats[i]->bare_claim();
+    lacking = lacking - surplus;
+    has_changed = true;
+  }
+  return has_changed;
 }
 
 // One cap for each vCPU as well, where that is wanted: equal parts of the
@@ -174,7 +188,11 @@ void Controller::Inside::decide() {
       const bool shrinks = action.old < 0 || action.value < action.old;
       push(shrinks ? plan : grown, action, seat);
     }
-    held += shares[i].allocation - shares[i].loan + shares[i].reserve;
+    // What is only held because lowering is slow gives way in the next tick:
+    // an edge need not wait for that.
+    const MilliCpus kept =
+        std::min(shares[i].allocation, seat.bare_claim().need);
+    held += kept - std::min(shares[i].loan, kept) + shares[i].reserve;
     std::array<Action, kStartActions> starts;
     const std::size_t count = seat.start_actions(rules, starts);
     grown.insert(grown.end(), starts.begin(), starts.begin() + count);
@@ -196,6 +214,7 @@ void Controller::Inside::ponder() {
 void Controller::Inside::make_room() {
   claims.resize(seats.size());
   shares.resize(seats.size());
+  spare.reserve(seats.size());
   std::size_t actions = 0;
   for (const auto& seat : seats) {
     actions +=

@@ -20,10 +20,12 @@ constexpr std::int64_t kFine = 256;
 constexpr std::int64_t kWritesSaved = 10;
 constexpr std::int64_t kWritesOwed = 20;
 
-// Lowering costs two: itself and the raise that will follow. A loan may be
-// revoked at any time, so it is raised only by who can afford that too.
+// Lowering costs two: itself and the raise that will follow; and so does a
+// loan, which may be revoked at any time. A loan changes in steps worth a
+// write.
 constexpr std::int64_t kLowerCost = 2;
-constexpr std::int64_t kLoanCost = 4;
+constexpr std::int64_t kLoanCost = 2;
+constexpr std::int64_t kLoanStepPermille = 250;
 constexpr Duration kLoanPeriod = milliseconds{500};
 
 constexpr Duration kRetryFirst = milliseconds{20};
@@ -295,10 +297,15 @@ Claim Seat::claim(const Rules& rules, Instant now) {
   need_ = std::clamp(need_, state.policy.floor, state.policy.ceiling);
   asked_ = std::max(need_, held_back(rules, now));
   if (state.applied != kNoCap && need_ > state.applied) {
-    // Who has written often rises far enough not to have to again.
+    // What is demanded already gets the reserve with it, as by an edge; and so
+    // does who has written often: it is not to have to again soon.
+    const bool is_urgent = state.demand + overhead() > state.applied;
     const bool is_restless = write_credit_ < kLowerCost * kPermille;
-    asked_ =
-        need_ + std::max(band_of(cpu, need_), is_restless ? ask_ : MilliCpus{});
+    // A ramp that is foreseen is taken in one step.
+    asked_ = std::max(
+        need_ + std::max(band_of(cpu, need_),
+                         is_urgent || is_restless ? ask_ : MilliCpus{}),
+        quantile(rules, state.ahead, 500) + overhead());
   }
   asked_ = std::clamp(asked_, state.policy.floor, state.policy.ceiling);
   return {.floor = state.policy.floor,
@@ -349,7 +356,13 @@ bool Seat::decide(const Rules& rules, Instant now, const Share& share,
   state.lent = share.lent;
   state.loan = share.loan;
   state.target = share.allocation;
+  // Who has to give up some of what it only holds gives it all up: one write.
+  if (share.allocation < asked_ && share.allocation >= need_) {
+    const MilliCpus enough = need_ + band_of(cpu, need_);
+    state.target = std::min(share.allocation, std::max(enough, share.loan));
+  }
   note_grant(share);
+  is_short_ = share.allocation < need_;
   const bool is_short = share.allocation < asked_;
   state.reason = share.loan > MilliCpus{}               ? Reason::kLoan
                  : is_short                             ? Reason::kShortage
@@ -388,16 +401,18 @@ bool Seat::raise(const Rules& rules, Instant now, const Share& share,
                  Action& action) {
   const MilliCpus own = share.allocation - share.loan;
   if (own > state.applied) {
-    // Out of the dead-band only; half of it where it is short of it now.
+    // The dead-band, and twice that where it only may be needed soon.
     const MilliCpus band = band_of(rules.policy.cpu, state.applied);
-    const std::int64_t parts = need_ > state.applied ? 2 : 1;
-    if (parts * (own - state.applied).count() < band.count()) return false;
+    const bool is_urgent = state.demand + overhead() > state.applied;
+    const std::int64_t gain = (own - state.applied).count();
+    if (gain < (is_urgent ? 1 : 2) * band.count()) return false;
     action = cap_action(state.target, state.reason);
     was_lent_ = share.loan > MilliCpus{};
     return true;
   }
-  const MilliCpus band = band_of(rules.policy.cpu, state.applied);
-  if (state.target - state.applied < band || now - lent_at_ < kLoanPeriod ||
+  const MilliCpus step = std::max(band_of(rules.policy.cpu, state.applied),
+                                  share_of(state.applied, kLoanStepPermille));
+  if (state.target - state.applied < step || now - lent_at_ < kLoanPeriod ||
       !may_write(rules, now, kLoanCost)) {
     return false;
   }
@@ -461,7 +476,10 @@ bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
   // the guest.
   const MilliCpus all{state.facts.vcpus * kPermille};
   const MilliCpus full = all + std::max(share_of(all, 200), overhead());
-  const MilliCpus can = state.applied + state.reserve + free;
+  // What arbitration has denied or lent, an edge does not get round.
+  const bool is_in_debt = is_short_ || state.loan > MilliCpus{};
+  const MilliCpus can =
+      state.applied + state.reserve + (is_in_debt ? MilliCpus{} : free);
   const MilliCpus value = std::min({full, can, state.policy.ceiling});
   if (value <= state.applied + band_of(rules.policy.cpu, state.applied)) {
     ++state.stats.edges_unserved;

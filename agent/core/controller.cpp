@@ -7,6 +7,7 @@
 #include <map>
 #include <utility>
 
+#include "agent/core/fields_io.h"
 #include "agent/core/seat.h"
 
 namespace outrider {
@@ -20,6 +21,10 @@ constexpr std::size_t kPonders = 4;
 
 // VMs that are gone, but may come back with what was learned of them.
 constexpr std::size_t kSuspendedMax = 1024;
+
+// Bounds of what is taken for a state.
+constexpr std::size_t kSeatsMax = 8'192;
+constexpr std::size_t kSuspendedBytesMax = 1 << 20;
 
 constexpr std::size_t kStartActions = 3;
 constexpr std::size_t kNamesMax = 5;  // in an error's text
@@ -75,6 +80,7 @@ struct Controller::Inside {
   void make_room();
   void suspend(const Seat& seat);
   void resume(Seat& seat);
+  void load(FieldReader& in);
 };
 
 std::vector<std::unique_ptr<Seat>>::iterator Controller::Inside::place_of(
@@ -432,5 +438,63 @@ const VmState* Controller::find(VmId vm) const {
 MilliCpus Controller::capacity() const { return inside_->capacity(); }
 
 const Policy& Controller::policy() const { return inside_->rules.policy; }
+
+// Taken apart by structured bindings, so that a new member does not compile
+// until it is considered here.
+void Controller::save(std::vector<std::byte>& bytes) const {
+  const auto& [rules, host, factory, seats, suspended, suspensions, arbiter,
+               claims, shares, plan, grown, first_tick, now, steps, pondered,
+               free, started] = *inside_;
+  FieldWriter out(bytes);
+  const auto& [policy, tick_period] = rules;
+  out(policy, tick_period, host.cpus, suspensions, first_tick, now, steps,
+      pondered, free, started, seats.size());
+  for (const auto& seat : seats) {
+    out(seat->state.facts);
+    seat->save(out);
+  }
+  out(suspended.size());
+  for (const auto& [uuid, kept] : suspended) {
+    out(uuid, kept.number);
+    for (const auto& series : kept.series) out.blob(series);
+  }
+}
+
+Result<> Controller::load(std::span<const std::byte> state) {
+  auto loaded = std::make_unique<Inside>();
+  loaded->make_forecaster = inside_->make_forecaster;
+  FieldReader in(state);
+  loaded->load(in);
+  if (!in.done()) return fail(0, "these bytes are no controller's state");
+  inside_ = std::move(loaded);
+  return {};
+}
+
+void Controller::Inside::load(FieldReader& in) {
+  std::size_t count = 0;
+  in(rules.policy, rules.tick_period, host.cpus, suspensions, first_tick, now,
+     steps, pondered, free, started, count);
+  in.want(rules.tick_period >= std::chrono::milliseconds{1} && host.cpus >= 1 &&
+          host.cpus <= 65'536 && count <= kSeatsMax);
+  for (std::size_t i = 0; i < count && in.ok(); ++i) {
+    VmFacts facts;
+    in(facts);
+    if (!in.ok()) return;
+    seats.push_back(std::make_unique<Seat>(facts, rules, make_forecaster));
+    seats.back()->load(in, make_forecaster);
+    in.want(seats.back()->state.facts == facts);
+    in.want(i == 0 || seats[i - 1]->state.facts.id < facts.id);
+  }
+  in(count);
+  in.want(count <= kSuspendedMax);
+  for (std::size_t i = 0; i < count && in.ok(); ++i) {
+    std::string uuid;
+    in(uuid);
+    Suspended& kept = suspended[uuid];
+    in(kept.number);
+    for (auto& series : kept.series) in.blob(series, kSuspendedBytesMax);
+  }
+  make_room();
+}
 
 }  // namespace outrider

@@ -168,6 +168,14 @@ class Controller {
   /// In force.
   const Policy& policy() const;
 
+  /// Appends all that later decisions follow from, the policy included. For a
+  /// machine of the same kind, as the forecasters' states are.
+  void save(std::vector<std::byte>& bytes) const;
+  /// Becomes what was saved; the factory alone stays its own. Errors: bytes
+  /// that are no such state; nothing has changed then.
+  /// Properties (tested): what was loaded decides as what was saved does.
+  Result<> load(std::span<const std::byte> state);
+
  private:
   struct Inside;
   std::unique_ptr<Inside> inside_;

@@ -43,6 +43,10 @@ class DemandWindow {
     return std::max(average(), std::min(rate_, previous_rate_));
   }
 
+  /// Names all members to a FieldWriter or FieldReader.
+  template <class Io, class Self>
+  static void members(Io& io, Self& self);
+
  private:
   struct Tick {
     std::int64_t want = 0;  // milli-CPU times ns

@@ -29,6 +29,10 @@ class RecentMax {
   }
   MilliCpus most() const { return *std::ranges::max_element(slots_); }
 
+  /// Names all members to a FieldWriter or FieldReader.
+  template <class Io, class Self>
+  static void members(Io& io, Self& self);
+
  private:
   static constexpr std::size_t kSlots = 9;
   std::array<MilliCpus, kSlots> slots_{};

@@ -50,7 +50,7 @@ SlowedForecaster make_series(const Rules& rules, Series series,
                              const ForecasterFactory& make_forecaster) {
   const SeriesClock clock =
       series_clock(rules.policy, rules.tick_period, series);
-  return {make_forecaster(clock.horizon),
+  return {make_forecaster, clock.horizon,
           whole_steps(clock.step, rules.tick_period)};
 }
 
@@ -82,9 +82,13 @@ SeriesClock series_clock(const Policy& policy, Duration tick, Series series) {
   return {.step = step, .horizon = std::min(whole_steps(horizon, step), steps)};
 }
 
-SlowedForecaster::SlowedForecaster(std::unique_ptr<Forecaster> forecaster,
+SlowedForecaster::SlowedForecaster(const ForecasterFactory& make_forecaster,
+                                   std::uint32_t horizon_steps,
                                    std::uint32_t every)
-    : forecaster_(std::move(forecaster)), every_(every), left_(every) {}
+    : forecaster_(make_forecaster(horizon_steps)),
+      horizon_(horizon_steps),
+      every_(every),
+      left_(every) {}
 
 bool SlowedForecaster::observe(Observation now, std::uint32_t steps) {
   bool is_new = false;

@@ -20,6 +20,9 @@
 
 namespace outrider {
 
+class FieldReader;
+class FieldWriter;
+
 /// What all seats share.
 struct Rules {
   Policy policy;
@@ -45,15 +48,22 @@ SeriesClock series_clock(const Policy& policy, Duration tick, Series series);
 /// clock.
 class SlowedForecaster {
  public:
-  SlowedForecaster(std::unique_ptr<Forecaster> forecaster, std::uint32_t every);
+  SlowedForecaster(const ForecasterFactory& make_forecaster,
+                   std::uint32_t horizon_steps, std::uint32_t every);
   /// `steps` of the tick's clock have passed with this demand. True when the
   /// forecast is a new one.
   bool observe(Observation now, std::uint32_t steps);
   Forecaster& forecaster() { return *forecaster_; }
   const Forecaster& forecaster() const { return *forecaster_; }
 
+  /// All of it, for a Controller's state.
+  void save(FieldWriter& out) const;
+  /// As Seat::load.
+  void load(FieldReader& in, const ForecasterFactory& make_forecaster);
+
  private:
   std::unique_ptr<Forecaster> forecaster_;
+  std::uint32_t horizon_ = 1;  // in steps of its own
   std::uint32_t every_ = 1;
   std::uint32_t left_ = 1;
   Observation peak_{.value = {}, .kind = Observation::Kind::kMissing};
@@ -111,9 +121,16 @@ class Seat {
   /// After a series was loaded.
   void refresh_forecasts();
 
+  /// All of it, for a Controller's state.
+  void save(FieldWriter& out) const;
+  /// What it then is may be anything if in.ok() is false.
+  void load(FieldReader& in, const ForecasterFactory& make_forecaster);
+
   Mode mode_asked = Mode::kEnforce;  // by an operator, at run time
 
  private:
+  template <class Io, class Self>
+  static void members(Io& io, Self& self);
   MilliCpus overhead() const;
   MilliCpus quantile(const Rules& rules, const Forecast& forecast,
                      std::int64_t permille) const;

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/core/record.h"
 
-#include <algorithm>
-#include <array>
 #include <cassert>
 #include <string_view>
 #include <utility>
 
-#include "agent/base/crc32c.h"
 #include "agent/core/record_bytes.h"
 #include "agent/core/record_sample.h"
 
@@ -15,51 +12,12 @@ namespace outrider {
 namespace {
 
 constexpr std::string_view kMagic = "OUTRIDER";
-constexpr std::size_t kHeaderBytes = 16;
-constexpr std::size_t kFrameBytes = 8;  // length and checksum
 
 enum class Type : std::uint8_t { kCame = 1, kWent, kKeySample, kSample };
 
-void put_fixed(std::uint32_t value, std::span<std::byte> at) {
-  for (std::size_t i = 0; i < at.size(); ++i) {
-    at[i] = static_cast<std::byte>((value >> (8 * i)) & 0xFF);
-  }
-}
-
-std::uint32_t get_fixed(std::span<const std::byte> at) {
-  std::uint32_t value = 0;
-  for (std::size_t i = 0; i < at.size(); ++i) {
-    value |= std::to_integer<std::uint32_t>(at[i]) << (8 * i);
-  }
-  return value;
-}
-
-/// Leaves room for the frame. finish() fills it in.
+/// As begin_record().
 std::size_t begin(Type type, std::vector<std::byte>& out) {
-  const std::size_t start = out.size();
-  out.resize(start + kFrameBytes);
-  out.push_back(static_cast<std::byte>(type));
-  return start;
-}
-
-/// The checksum of a frame's length and of its payload.
-std::uint32_t checksum(std::span<const std::byte> frame,
-                       std::span<const std::byte> payload) {
-  return crc32c(payload, crc32c(frame.first(4)));
-}
-
-/// False, and `out` is as it was before begin(), if the record is too long.
-bool finish(std::size_t start, std::vector<std::byte>& out) {
-  const std::size_t length = out.size() - start - kFrameBytes;
-  if (length > kRecordBytesMax) {
-    out.resize(start);
-    return false;
-  }
-  const std::span<std::byte> record = std::span(out).subspan(start);
-  put_fixed(static_cast<std::uint32_t>(length), record.first(4));
-  put_fixed(checksum(record, record.subspan(kFrameBytes)),
-            record.subspan(4, 4));
-  return true;
+  return begin_record(static_cast<std::uint8_t>(type), out);
 }
 
 CameVm decode_came(ByteReader& bytes) {
@@ -79,14 +37,7 @@ RecordWriter::RecordWriter(std::uint32_t key_every) : key_every_(key_every) {
 }
 
 void RecordWriter::header(std::vector<std::byte>& out) {
-  std::array<std::byte, kHeaderBytes> header{};
-  for (std::size_t i = 0; i < kMagic.size(); ++i) {
-    header[i] = static_cast<std::byte>(kMagic[i]);
-  }
-  const std::span<std::byte> all(header);
-  put_fixed(kRecordVersion, all.subspan(8, 2));
-  put_fixed(crc32c(all.first(12)), all.subspan(12));
-  out.insert(out.end(), header.begin(), header.end());
+  put_header(kMagic, kRecordVersion, out);
   until_key_ = 0;
 }
 
@@ -104,7 +55,7 @@ Result<> RecordWriter::came(const CameVm& vm, std::vector<std::byte>& out) {
   bytes.text(vm.uuid);
   bytes.text(vm.cgroup);
   bytes.varint(static_cast<std::uint32_t>(vm.pid));
-  const bool fits = finish(start, out);
+  const bool fits = finish_record(start, out);
   assert(fits);
   (void)fits;  // a build without asserts reads it nowhere
   return {};
@@ -113,7 +64,7 @@ Result<> RecordWriter::came(const CameVm& vm, std::vector<std::byte>& out) {
 void RecordWriter::went(const WentVm& vm, std::vector<std::byte>& out) {
   const std::size_t start = begin(Type::kWent, out);
   ByteWriter(out).varint(std::uint32_t(vm.id));
-  const bool fits = finish(start, out);
+  const bool fits = finish_record(start, out);
   assert(fits);
   (void)fits;  // as above
 }
@@ -126,7 +77,7 @@ Result<> RecordWriter::sample(const Sample& sample,
   if (key) base_ = Sample{};
   const std::size_t start = begin(key ? Type::kKeySample : Type::kSample, out);
   encode_sample(sample, base_, out);
-  if (!finish(start, out)) {
+  if (!finish_record(start, out)) {
     until_key_ = 0;  // what follows cannot differ from what is not there
     return fail(0, "record: a Sample of more than 16 MiB");
   }
@@ -157,47 +108,20 @@ std::optional<RecordReader::Entry> RecordReader::stop(RecordDamage damage) {
   return std::nullopt;
 }
 
-bool RecordReader::read_header() {
-  const std::size_t known = std::min(bytes_.size(), kMagic.size());
-  for (std::size_t i = 0; i < known; ++i) {
-    if (bytes_[i] != static_cast<std::byte>(kMagic[i])) {
-      damage_ = RecordDamage::kForeign;
-      return false;
-    }
-  }
-  if (bytes_.size() < kHeaderBytes) {
-    damage_ = RecordDamage::kTorn;
-    return false;
-  }
-  if (get_fixed(bytes_.subspan(12, 4)) != crc32c(bytes_.first(12))) {
-    damage_ = RecordDamage::kChecksum;
-    return false;
-  }
-  if (get_fixed(bytes_.subspan(8, 2)) != kRecordVersion) {
-    damage_ = RecordDamage::kNewer;
-    return false;
-  }
-  offset_ = kHeaderBytes;
-  return true;
-}
-
 std::optional<RecordReader::Entry> RecordReader::next() {
-  if (damage_ || (offset_ == 0 && !read_header())) return std::nullopt;
+  if (damage_) return std::nullopt;
+  if (offset_ == 0) {
+    damage_ = check_header(bytes_, kMagic, kRecordVersion);
+    if (damage_) return std::nullopt;
+    offset_ = kHeaderBytes;
+  }
   const std::span<const std::byte> rest = bytes_.subspan(offset_);
   if (rest.empty()) return std::nullopt;
-  if (rest.size() < kFrameBytes) return stop(RecordDamage::kTorn);
-  const std::size_t length = get_fixed(rest.first(4));
-  if (length == 0 || length > kRecordBytesMax) {
-    return stop(RecordDamage::kLength);
-  }
-  if (length > rest.size() - kFrameBytes) return stop(RecordDamage::kTorn);
-  const std::span<const std::byte> payload = rest.subspan(kFrameBytes, length);
-  if (get_fixed(rest.subspan(4, 4)) != checksum(rest, payload)) {
-    return stop(RecordDamage::kChecksum);
-  }
-  std::optional<Entry> entry = decode(payload);
+  const FramedRecord record = take_record(rest);
+  if (record.damage) return stop(*record.damage);
+  std::optional<Entry> entry = decode(record.payload);
   if (!entry) return stop(RecordDamage::kSenseless);
-  offset_ += kFrameBytes + length;
+  offset_ += kFrameBytes + record.payload.size();
   return entry;
 }
 

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// Samples and VMs to a compact file and back: `outrider record`, and later the
-// decision journal. Pure: bytes to values; files are the shell's.
+// Samples and VMs to a compact file and back: `outrider record`. Pure: bytes to
+// values; files are the shell's.
 //
-//   file     header, record ...
-//   header   16 bytes: "OUTRIDER", version u16, 0 u16, CRC-32C u32 of these 12
-//   record   length u32, CRC-32C u32 of the length and the payload, payload
+//   file     header ("OUTRIDER"), record ...; see record_frame.h
 //   payload  type u8: 1 VM came, 2 VM went, 3 key Sample, 4 Sample
 //
-// Fixed numbers are little-endian, all others are varints. A key Sample stands
-// alone; any other is the difference to the Sample before it.
+// All numbers are varints. A key Sample stands alone; any other is the
+// difference to the Sample before it.
 #pragma once
 
 #include <cstddef>
@@ -21,13 +19,12 @@
 
 #include "agent/base/result.h"
 #include "agent/base/units.h"
+#include "agent/core/record_frame.h"
 #include "agent/core/sample.h"
 
 namespace outrider {
 
 inline constexpr std::uint16_t kRecordVersion = 1;
-// 1,000 VMs make key Samples of about 200 KiB. Bounds what a reader holds.
-inline constexpr std::size_t kRecordBytesMax = std::size_t{16} << 20;
 inline constexpr std::size_t kRecordTextMax = 4'096;  // PATH_MAX
 inline constexpr std::uint32_t kKeyEvery = 256;       // Samples
 
@@ -74,19 +71,6 @@ class RecordWriter {
   Sample base_;
 };
 
-/// Why a file can be read no further.
-enum class RecordDamage : std::uint8_t {
-  kForeign,    // no record file at all
-  kNewer,      // of a later version of this format
-  kTorn,       // ends within a record
-  kLength,     // a length that no record has
-  kChecksum,   // bytes were altered
-  kSenseless,  // intact, but no record that this version writes
-};
-
-/// E.g. "torn: the file ends within a record".
-const char* to_text(RecordDamage damage);
-
 /// Reads a whole file's bytes, which may be anything and must outlive it.
 /// Invariant: everything that next() gave came from intact records. Memory is
 /// bounded by the format's limits, whatever lengths the bytes claim.
@@ -105,7 +89,6 @@ class RecordReader {
   std::size_t offset() const { return offset_; }
 
  private:
-  bool read_header();
   std::optional<Entry> decode(std::span<const std::byte> payload);
   std::optional<Entry> stop(RecordDamage damage);
 

@@ -108,6 +108,25 @@ DiscoveryConfig read_discovery(Fields& fields, const DiscoveryConfig& base) {
           .processes = fields.boolean("processes", base.processes)};
 }
 
+JournalConfig read_journal(Fields& fields, const JournalConfig& base) {
+  constexpr IntegerRange kBytesMax = {1 << 20, std::int64_t{1} << 40};
+  constexpr IntegerRange kSegmentBytes = {1 << 16, std::int64_t{1} << 32};
+  const auto bytes = [&](const char* key, IntegerRange range,
+                         std::uint64_t present) {
+    return static_cast<std::uint64_t>(
+        fields.integer(key, range, static_cast<std::int64_t>(present)));
+  };
+  JournalConfig journal{
+      .enabled = fields.boolean("enabled", base.enabled),
+      .directory = fields.text("directory", base.directory),
+      .bytes_max = bytes("bytes_max", kBytesMax, base.bytes_max),
+      .segment_bytes =
+          bytes("segment_bytes", kSegmentBytes, base.segment_bytes)};
+  if (journal.directory.front() != '/')
+    fields.refuse("directory", "a path from /");
+  return journal;
+}
+
 Result<std::string> read_file(const std::string& path) {
   const Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (!fd) return fail(errno, fmt::format("open: {}", path));
@@ -176,6 +195,9 @@ Result<Config> parse_config(std::string name, std::string_view text,
   });
   config.hang_deadline =
       read_ms(fields, "hang_deadline_ms", {100, 60'000}, base.hang_deadline);
+  fields.section("journal", [&](Fields& section) {
+    config.journal = read_journal(section, base.journal);
+  });
   config.loop_priority = static_cast<int>(
       fields.integer("loop_priority", kLoopPriority, base.loop_priority));
   config.vm_count_max = static_cast<std::uint32_t>(
@@ -251,6 +273,12 @@ std::string dump_config(const Config& config) {
   put("processes", config.discovery.processes);
   out << YAML::EndMap;
   put("hang_deadline_ms", ms(config.hang_deadline));
+  open("journal");
+  put("enabled", config.journal.enabled);
+  put("directory", config.journal.directory);
+  put("bytes_max", config.journal.bytes_max);
+  put("segment_bytes", config.journal.segment_bytes);
+  out << YAML::EndMap;
   put("loop_priority", config.loop_priority);
   put("vm_count_max", config.vm_count_max);
   put("event_backend",

@@ -53,6 +53,17 @@ struct DiscoveryConfig {
                          const DiscoveryConfig&) = default;
 };
 
+/// Decisions, to be made once more and explained.
+struct JournalConfig {
+  bool enabled = true;
+  std::string directory = "/var/lib/outrider/journal";
+  std::uint64_t bytes_max = std::uint64_t{1} << 30;
+  // Of a segment's calls; a quarter of bytes_max at most.
+  std::uint64_t segment_bytes = std::uint64_t{64} << 20;
+
+  friend bool operator==(const JournalConfig&, const JournalConfig&) = default;
+};
+
 /// A name for a tick's length and a horizon that belong together.
 enum class Profile : std::uint8_t {
   kFast,   // 20 ms and 500 ms
@@ -74,6 +85,7 @@ struct Config {
   DiscoveryConfig discovery;
   // A loop that has not turned for so long has hung: limits go back.
   Duration hang_deadline = std::chrono::milliseconds{200};
+  JournalConfig journal;
   int loop_priority = 1;  // SCHED_FIFO; 0: an ordinary thread
   std::uint32_t vm_count_max = 1024;
   EventBackend event_backend = EventBackend::kAuto;

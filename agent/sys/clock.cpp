@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/sys/clock.h"
 
+#include <algorithm>
+
 namespace outrider {
 
 Instant monotonic_now() {
@@ -8,6 +10,19 @@ Instant monotonic_now() {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return Instant{std::chrono::seconds{now.tv_sec} +
                  std::chrono::nanoseconds{now.tv_nsec}};
+}
+
+std::int64_t wall_ns() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
+
+std::uint64_t boot_seconds() {
+  timespec since{};
+  clock_gettime(CLOCK_BOOTTIME, &since);
+  return static_cast<std::uint64_t>(
+      std::max<std::int64_t>(wall_ns() / 1'000'000'000 - since.tv_sec, 0));
 }
 
 Duration thread_cpu_time() {

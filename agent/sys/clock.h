@@ -4,12 +4,20 @@
 
 #include <time.h>
 
+#include <cstdint>
+
 #include "agent/base/units.h"
 
 namespace outrider {
 
 /// CLOCK_MONOTONIC, by the vDSO: no syscall.
 Instant monotonic_now();
+
+/// Nanoseconds since 1970, for people: it may jump.
+std::int64_t wall_ns();
+
+/// When this boot began, in seconds since 1970, to a second or so.
+std::uint64_t boot_seconds();
 
 /// CPU time that the calling thread has used.
 Duration thread_cpu_time();

@@ -38,6 +38,14 @@ const std::vector<KeyCase>& every_key() {
       {"sense: {guest_time: true}",
        [](Config& c) { c.sense.guest_time = true; }},
       {"sense: {edges: false}", [](Config& c) { c.sense.edges = false; }},
+      {"journal: {enabled: false}",
+       [](Config& c) { c.journal.enabled = false; }},
+      {"journal: {directory: /x}",
+       [](Config& c) { c.journal.directory = "/x"; }},
+      {"journal: {bytes_max: 200000000}",
+       [](Config& c) { c.journal.bytes_max = 200'000'000; }},
+      {"journal: {segment_bytes: 65536}",
+       [](Config& c) { c.journal.segment_bytes = 65'536; }},
       {"edge: {quota_reaction_us: 500}",
        [](Config& c) { c.edge.quota_reaction = microseconds{500}; }},
       {"edge: {wait_climb_us: 700}",
@@ -98,6 +106,8 @@ TEST(ParseConfig, RangesHoldAtBothEnds) {
       {"", "tick_period_ms", 5, 60'000},
       {"", "slow_period_ms", 50, 5000},
       {"sense", "blame_sample", 1, 1000},
+      {"journal", "bytes_max", 1 << 20, std::int64_t{1} << 40},
+      {"journal", "segment_bytes", 1 << 16, std::int64_t{1} << 32},
       {"edge", "quota_reaction_us", 0, 100'000},
       {"edge", "wait_climb_us", 0, 1'000'000},
       {"", "loop_priority", 0, 50},
@@ -114,6 +124,8 @@ TEST(ParseConfig, NamesFileLineKeyAndRange) {
 TEST(ParseConfig, RefusesOtherTypes) {
   EXPECT_EQ(error_of("sense:\n  blame: 1"),
             "outrider.yaml:2: sense.blame: want true or false, got 1");
+  EXPECT_EQ(error_of("journal:\n  directory: x"),
+            "outrider.yaml:2: journal.directory: want a path from /, got x");
   EXPECT_EQ(error_of("sense:\n  edges: yes"),
             "outrider.yaml:2: sense.edges: want true or false, got yes");
   EXPECT_EQ(error_of("sense: true"),

@@ -7,8 +7,10 @@
 
 #include "agent/cli/ask.h"
 #include "agent/cli/commands.h"
+#include "agent/cli/journal_explain.h"
 #include "agent/cli/reply_text.h"
 #include "agent/cli/terminal.h"
+#include "agent/config.h"
 #include "agent/sys/clock.h"
 
 namespace outrider {
@@ -122,12 +124,21 @@ void add_allocations(const CommandSite& site) {
 }
 
 void add_explain(const CommandSite& site) {
-  auto vm = std::make_shared<std::string>();
+  auto wanted = std::make_shared<ExplainAt>();
+  wanted->journal = JournalConfig{}.directory;
   CLI::App* app = site.parent.add_subcommand(
       "explain", "why a VM holds what it holds: from signals to writes");
-  app->add_option("VM", *vm, "name, UUID or number")->required();
-  app->callback([site, vm] {
-    site.chosen = [site, vm] { return run_explain(site.common, *vm); };
+  app->add_option("VM", wanted->vm, "name, UUID or number")->required();
+  auto* at = app->add_option("--at", wanted->time,
+                             "then, by the journal: 2026-11-20T16:22:36Z");
+  app->add_option("--journal", wanted->journal, "a directory or a segment")
+      ->capture_default_str()
+      ->needs(at);
+  app->callback([site, wanted] {
+    site.chosen = [site, wanted] {
+      return wanted->time.empty() ? run_explain(site.common, wanted->vm)
+                                  : run_explain_at(*wanted, site.common);
+    };
   });
 }
 

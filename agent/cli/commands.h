@@ -34,6 +34,7 @@ void add_explain(const CommandSite& site);
 void add_top(const CommandSite& site);
 void add_record(const CommandSite& site);
 void add_release(const CommandSite& site);
+void add_replay(const CommandSite& site);
 
 /// Those of `outrider vm` that steer the control loop.
 void add_vm_verbs(CLI::App& vm, const CommandSite& site);

@@ -1,53 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // `outrider record --replay FILE`.
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
-#include <cerrno>
 #include <cmath>
 #include <cstring>
-#include <memory>
-#include <span>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "agent/cli/ask.h"
 #include "agent/cli/frame.h"
+#include "agent/cli/mapped_file.h"
 #include "agent/cli/record.h"
 #include "agent/core/demand.h"
 #include "agent/core/record.h"
-#include "agent/sys/fd.h"
 
 namespace outrider {
 namespace {
-
-struct Unmap {
-  std::size_t size = 0;
-  void operator()(std::byte* bytes) const { ::munmap(bytes, size); }
-};
-
-/// A file's bytes, read as they are needed.
-struct MappedFile {
-  std::unique_ptr<std::byte, Unmap> bytes;
-  std::span<const std::byte> span() const {
-    return {bytes.get(), bytes.get_deleter().size};
-  }
-};
-
-Result<MappedFile> map_file(const std::string& path) {
-  const Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
-  struct stat file {};
-  if (!fd || ::fstat(fd.get(), &file) != 0) return fail(errno, path);
-  if (!S_ISREG(file.st_mode)) return fail(EINVAL, path + ": no regular file");
-  if (file.st_size == 0) return MappedFile{};
-  const auto size = static_cast<std::size_t>(file.st_size);
-  void* bytes = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-  if (bytes == MAP_FAILED) return fail(errno, path);
-  return MappedFile{{static_cast<std::byte*>(bytes), Unmap{size}}};
-}
 
 /// Takes a file's records one by one and shows one interval after another;
 /// the time of each is in seconds from the first Sample.

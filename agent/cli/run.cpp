@@ -20,6 +20,7 @@ constexpr const char* kFooter =
     "  outrider mode enforce --dry-run      what would be written\n"
     "  outrider record night.rec --seconds 3600\n"
     "  outrider release --dry-run           what a release would write\n"
+    "  outrider replay /var/lib/outrider/journal --policy new.yaml\n"
     "\n"
     "exit codes: 0 ok, 1 error, 2 usage, 3 degraded, 4 refused";
 
@@ -47,6 +48,7 @@ int run_outrider(int argc, const char* const* argv) {
   add_top(site);
   add_record(site);
   add_release(site);
+  add_replay(site);
   add_config(site);
   try {
     app.parse(argc, argv);

@@ -13,6 +13,7 @@
 #include "agent/cpu_control.h"
 #include "agent/dry_run_actuator.h"
 #include "agent/knob_value.h"
+#include "agent/state_json.h"
 
 namespace outrider {
 namespace {

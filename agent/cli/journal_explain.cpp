@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <map>
 #include <optional>
 #include <utility>
@@ -11,26 +10,12 @@
 #include "agent/cli/ask.h"
 #include "agent/cli/journal_source.h"
 #include "agent/cli/reply_text.h"
-#include "agent/core/forecaster.h"
 #include "agent/core/journal_replay.h"
 #include "agent/core/peak_forecaster.h"
+#include "agent/state_json.h"
 
 namespace outrider {
 namespace {
-
-constexpr std::array<const char*, kVmClasses> kClasses = {
-    "critical", "production", "development", "batch"};
-constexpr std::array<const char*, 3> kModes = {"observe", "advise", "enforce"};
-constexpr std::array<const char*, kKnobs> kUnits = {"mcpu", "mcpu", "us", "",
-                                                    ""};
-// By ThreadClass.
-constexpr std::array<const char*, kThreadClasses> kDemands = {
-    "vcpu_mcpu", "emulator_mcpu", "iothread_mcpu", "vhost_mcpu"};
-
-template <class Names, class Which>
-const char* word(const Names& names, Which which) {
-  return names[static_cast<std::size_t>(which)];
-}
 
 /// A setting that was applied, and how long the stages took.
 struct Written {
@@ -41,7 +26,6 @@ struct Written {
 
 /// What a replay has seen on its way that the Controller does not keep.
 struct Seen {
-  TickCall tick;  // the last one
   std::map<VmId, std::map<std::pair<Knob, std::uint16_t>, Written>> written;
 
   void note(std::span<const Action> actions, std::span<const Outcome> outcomes,
@@ -54,7 +38,7 @@ struct Seen {
   }
   void note(const JournalRecord& record) {
     if (const auto* const* call = std::get_if<const TickCall*>(&record)) {
-      tick = **call;
+      const TickCall& tick = **call;
       note(tick.actions, tick.outcomes, tick.took, tick.now);
     }
     if (const auto* const* call = std::get_if<const EdgeCall*>(&record)) {
@@ -74,72 +58,6 @@ std::optional<Instant> time_of(const JournalRecord& record) {
   return std::nullopt;
 }
 
-void put_signals(JsonText& json, const TickCall& tick, VmId vm) {
-  const auto input = std::ranges::find(tick.vms, vm, &CpuInput::vm);
-  json.key("signals").object();
-  json.member("interval_ns", tick.interval.count());
-  const bool is_missing = input == tick.vms.end() || input->missing;
-  json.member("missing", is_missing);
-  if (!is_missing) {
-    std::int64_t total = 0;
-    for (const std::int32_t demand : input->demand) total += demand;
-    json.member("upper_bound", input->upper_bound);
-    json.key("demand").object().member("total_mcpu", total);
-    for (std::size_t i = 0; i < kThreadClasses; ++i) {
-      json.member(kDemands[i], input->demand[i]);
-    }
-    json.end();
-    json.member("usage_mcpu", input->usage)
-        .member("wait_mcpu", input->wait)
-        .member("throttled_mcpu", input->throttled);
-  }
-  json.end();
-}
-
-void put_forecast(JsonText& json, const Forecast& forecast, Duration horizon) {
-  json.object()
-      .member("horizon_ms", horizon / std::chrono::milliseconds{1})
-      .member("expert", expert_name(forecast.expert))
-      .member("scored", forecast.scored);
-  json.key("quantiles").array();
-  for (std::size_t i = 0; i < kTaus; ++i) {
-    json.object()
-        .member("permille", kTausPermille[i])
-        .member("peak_mcpu", forecast.peak[i].count())
-        .member("reached_permille", forecast.coverage_permille[i])
-        .end();
-  }
-  json.end().end();
-}
-
-void put_rule(JsonText& json, const VmState& vm) {
-  json.key("rule")
-      .object()
-      .member("reason", to_text(vm.reason))
-      .member("demand_mcpu", vm.demand.count())
-      .member("target_mcpu", vm.target.count())
-      .member("floor_mcpu", vm.policy.floor.count())
-      .member("ceiling_mcpu", vm.policy.ceiling.count())
-      .member("quantile_permille", vm.policy.quantile_permille)
-      .member("reserve_mcpu", vm.reserve.count())
-      .member("lent_mcpu", vm.lent.count())
-      .member("loan_mcpu", vm.loan.count())
-      .end();
-}
-
-void put_write(JsonText& json, const VmFacts& vm, const Action& action) {
-  json.object()
-      .member("vm", std::uint32_t(vm.id))
-      .member("name", vm.name)
-      .member("knob", to_text(action.knob));
-  if (action.knob == Knob::kVcpuMax) json.member("vcpu", action.index);
-  json.member("unit", word(kUnits, action.knob))
-      .member("old", action.old)
-      .member("new", action.value)
-      .member("reason", to_text(action.reason))
-      .end();
-}
-
 // The stages of what moved this VM last.
 void put_latency(JsonText& json, const StageTimes& took) {
   const auto put_stage = [&json](const char* stage, Duration time) {
@@ -154,7 +72,6 @@ void put_latency(JsonText& json, const StageTimes& took) {
 
 std::string reply_of(const VmState& vm, const Controller& controller,
                      const Seen& seen, std::int64_t wall_ns) {
-  const Policy& policy = controller.policy();
   std::string out;
   JsonText json{out};
   json.object().member("ok", true).member("schema", 1);
@@ -164,23 +81,13 @@ std::string reply_of(const VmState& vm, const Controller& controller,
       .member("id", std::uint32_t(vm.facts.id))
       .member("name", vm.facts.name)
       .end();
-  json.member("class", word(kClasses, vm.policy.vm_class))
-      .member("mode", word(kModes, vm.policy.mode))
-      .member("contended", vm.contended)
-      .member("let_go", vm.let_go);
-  put_signals(json, seen.tick, vm.facts.id);
-  json.key("forecasts").array();
-  put_forecast(json, vm.soon, policy.cpu.cap_period);
-  put_forecast(json, vm.ahead, policy.shadow.prediction_horizon);
-  put_forecast(json, vm.reserve_ahead, policy.shadow.reserve_horizon);
-  json.end();
-  put_rule(json, vm);
+  write_state(vm, controller, json);
   json.key("writes").array();
   const auto written = seen.written.find(vm.facts.id);
   const Written* last = nullptr;
   if (written != seen.written.end()) {
     for (const auto& [knob, each] : written->second) {
-      put_write(json, vm.facts, each.action);
+      write_action(each.action, vm.facts.name, json);
       if (last == nullptr || each.at >= last->at) last = &each;
     }
   }

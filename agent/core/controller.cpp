@@ -439,6 +439,8 @@ MilliCpus Controller::capacity() const { return inside_->capacity(); }
 
 const Policy& Controller::policy() const { return inside_->rules.policy; }
 
+Duration Controller::tick_period() const { return inside_->rules.tick_period; }
+
 // Taken apart by structured bindings, so that a new member does not compile
 // until it is considered here.
 void Controller::save(std::vector<std::byte>& bytes) const {

@@ -167,6 +167,8 @@ class Controller {
   MilliCpus capacity() const;
   /// In force.
   const Policy& policy() const;
+  /// Between two ticks, as they are planned.
+  Duration tick_period() const;
 
   /// Appends all that later decisions follow from, the policy included. For a
   /// machine of the same kind, as the forecasters' states are.

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/state_json.h"
+
+#include <array>
+#include <cstdint>
+
+#include "agent/config_policy.h"
+#include "agent/core/seat.h"
+#include "agent/dry_run_actuator.h"
+#include "agent/knob_value.h"
+
+namespace outrider {
+namespace {
+
+constexpr std::array<std::string_view, kThreadClasses> kClassKeys = {
+    "vcpu_mcpu", "emulator_mcpu", "iothread_mcpu", "vhost_mcpu"};
+
+std::string_view unit_of(Knob knob) {
+  switch (knob) {
+    case Knob::kCpuMax:
+    case Knob::kVcpuMax:
+      return "mcpu";
+    case Knob::kCpuMaxBurst:
+      return "us";
+    case Knob::kCpuWeight:
+    case Knob::kCpuIdle:
+      return "";
+  }
+  return "";
+}
+
+std::int64_t milliseconds_of(Duration duration) {
+  return duration / std::chrono::milliseconds{1};
+}
+
+void write_signals(const VmState& vm, Duration tick, JsonText& reply) {
+  reply.key("signals")
+      .object()
+      .member("interval_ns", tick.count())
+      .member("missing", vm.missing)
+      .member("upper_bound", vm.seen.upper_bound);
+  std::int64_t total = 0;
+  for (const std::int32_t demand : vm.seen.demand) total += demand;
+  reply.key("demand").object().member("total_mcpu", total);
+  for (std::size_t i = 0; i < kThreadClasses; ++i) {
+    reply.member(kClassKeys[i], vm.seen.demand[i]);
+  }
+  reply.end()
+      .member("usage_mcpu", vm.seen.usage)
+      .member("wait_mcpu", vm.seen.wait)
+      .member("throttled_mcpu", vm.seen.throttled)
+      .end();
+}
+
+void write_forecast(const Forecast& forecast, Duration horizon, Duration step,
+                    JsonText& reply) {
+  reply.object()
+      .member("horizon_ms", milliseconds_of(horizon))
+      .member("scored", forecast.scored)
+      .member("expert", expert_name(forecast.expert))
+      .member("season_ms", milliseconds_of(forecast.season_steps * step));
+  reply.key("quantiles").array();
+  for (std::size_t i = 0; i < kTaus; ++i) {
+    reply.object()
+        .member("permille", kTausPermille[i])
+        .member("peak_mcpu", forecast.peak[i].count())
+        .member("reached_permille", forecast.coverage_permille[i])
+        .end();
+  }
+  reply.end().end();
+}
+
+void write_forecasts(const VmState& vm, const Policy& policy, Duration tick,
+                     JsonText& reply) {
+  reply.key("forecasts").array();
+  const SeriesClock soon = series_clock(policy, tick, Series::kSoon);
+  const SeriesClock ahead = series_clock(policy, tick, Series::kAhead);
+  const SeriesClock reserve = series_clock(policy, tick, Series::kReserve);
+  write_forecast(vm.soon, soon.horizon * soon.step, soon.step, reply);
+  write_forecast(vm.ahead, ahead.horizon * ahead.step, ahead.step, reply);
+  write_forecast(vm.reserve_ahead, reserve.horizon * reserve.step, reserve.step,
+                 reply);
+  reply.end();
+}
+
+void write_rule(const VmState& vm, JsonText& reply) {
+  reply.key("rule")
+      .object()
+      .member("reason", word_of(vm.reason))
+      .member("demand_mcpu", vm.demand.count())
+      .member("target_mcpu", vm.target.count())
+      .member("floor_mcpu", vm.policy.floor.count())
+      .member("ceiling_mcpu", vm.policy.ceiling.count())
+      .member("quantile_permille", vm.policy.quantile_permille)
+      .member("reserve_mcpu", vm.reserve.count())
+      .member("lent_mcpu", vm.lent.count())
+      .member("loan_mcpu", vm.loan.count())
+      .end();
+}
+
+}  // namespace
+
+void write_state(const VmState& vm, const Controller& controller,
+                 JsonText& reply) {
+  const auto name = [](auto value, const auto& names) {
+    return names[static_cast<std::size_t>(value)];
+  };
+  reply.member("class", name(vm.policy.vm_class, kVmClassNames))
+      .member("mode", name(vm.policy.mode, kModeNames))
+      .member("contended", vm.contended)
+      .member("let_go", vm.let_go);
+  write_signals(vm, controller.tick_period(), reply);
+  write_forecasts(vm, controller.policy(), controller.tick_period(), reply);
+  write_rule(vm, reply);
+}
+
+void write_action(const Action& action, std::string_view vm, JsonText& reply) {
+  reply.object()
+      .member("vm", static_cast<std::uint32_t>(action.vm))
+      .member("name", vm)
+      .member("knob", attribute_of(action.knob));
+  if (action.knob == Knob::kVcpuMax) reply.member("vcpu", action.index);
+  reply.member("unit", unit_of(action.knob))
+      .member("old", action.old)
+      .member("new", action.value)
+      .member("reason", word_of(action.reason))
+      .end();
+}
+
+}  // namespace outrider

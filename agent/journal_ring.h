@@ -6,16 +6,19 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <vector>
 
 namespace outrider {
 
 /// A stream of bytes from one thread to one other; neither ever waits.
-/// Invariant: read_ <= written_ <= read_ + size, both of all bytes so far.
+/// Invariant: read_ <= written_ <= read_ + size, both of all bytes so far. When
+/// all was read, what comes next begins at the first byte, so that no more
+/// memory is touched than ever waited at once.
 class JournalRing {
  public:
-  explicit JournalRing(std::size_t size) : bytes_(size) {}
+  explicit JournalRing(std::size_t size)
+      : memory_(new std::byte[size]), bytes_(memory_.get(), size) {}
 
   // The producer's.
 
@@ -27,7 +30,9 @@ class JournalRing {
   /// Shape: no more than room().
   void push(std::span<const std::byte> bytes) {
     const std::uint64_t at = written_.load(std::memory_order_relaxed);
-    const std::size_t place = static_cast<std::size_t>(at % bytes_.size());
+    // Nothing is being read then; `written_` publishes it with the bytes.
+    if (room() == bytes_.size()) begin_.store(at, std::memory_order_relaxed);
+    const std::size_t place = place_of(at);
     const std::size_t first = std::min(bytes.size(), bytes_.size() - place);
     const auto to = bytes_.begin() + static_cast<std::ptrdiff_t>(place);
     std::ranges::copy(bytes.first(first), to);
@@ -48,7 +53,8 @@ class JournalRing {
   /// What there is from read() to `until`, in two parts.
   std::array<std::span<const std::byte>, 2> peek(std::uint64_t until) const {
     const std::size_t size = static_cast<std::size_t>(until - read());
-    const std::size_t place = static_cast<std::size_t>(read() % bytes_.size());
+    if (size == 0) return {};
+    const std::size_t place = place_of(read());
     const std::size_t first = std::min(size, bytes_.size() - place);
     const std::span<const std::byte> all(bytes_);
     return {all.subspan(place, first), all.first(size - first)};
@@ -58,7 +64,14 @@ class JournalRing {
   }
 
  private:
-  std::vector<std::byte> bytes_;
+  std::size_t place_of(std::uint64_t at) const {
+    return static_cast<std::size_t>(
+        (at - begin_.load(std::memory_order_relaxed)) % bytes_.size());
+  }
+
+  std::unique_ptr<std::byte[]> memory_;  // not touched before it is used
+  std::span<std::byte> bytes_;
+  std::atomic<std::uint64_t> begin_{0};  // whose place is the first byte
   std::atomic<std::uint64_t> written_{0};
   std::atomic<std::uint64_t> read_{0};
 };

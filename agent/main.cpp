@@ -38,6 +38,8 @@ int complain(const Error& error, int code) {
 // the last thing made.
 int serve(const Config& config) {
   start_log(config.log_level);
+  // What a journal's segment begins with goes back as soon as it is written.
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);
   auto agent = Agent::make(config);
   if (!agent) return complain(agent.error(), kExitError);
   auto server = ControlServer::make((*agent)->events(), config.control,

@@ -55,8 +55,7 @@ struct Repeat {
   Controller& controller;
 
   Result<> operator()(const AddCall& call) const {
-    const std::size_t count = controller.vm_count();
-    if (count > 0 && controller.vm(count - 1).facts.id >= call.vm.id) {
+    if (controller.find(call.vm.id) != nullptr) {
       return fail(0, "a VM whose number is not new");
     }
     (void)controller.add_vm(call.vm);  // as above

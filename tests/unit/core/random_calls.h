@@ -194,6 +194,13 @@ class RandomCalls {
         (void)controller.change_policy(call.policy);
         return journal.call(call, out);
       }
+      case 10: {  // it is in another cgroup now
+        controller.remove_vm(vm);
+        journal.call(RemoveCall{vm}, out);
+        const VmFacts facts{.id = vm, .name = "moved", .vcpus = 2};
+        (void)controller.add_vm(facts);
+        return journal.call(AddCall{facts}, out);
+      }
       default:
         return;
     }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "agent/core/journal_replay.h"
 #include "agent/core/peak_forecaster.h"
 
 namespace outrider::sim {
@@ -39,7 +40,11 @@ SimLoop::SimLoop(const Scenario& scenario)
                   [](std::uint32_t steps) { return make_forecaster(steps); }),
       twin_(scenario.policy, {.cpus = scenario.host.cpus},
             milliseconds{scenario.host.tick_ms},
-            [](std::uint32_t steps) { return make_forecaster(steps); }) {}
+            [](std::uint32_t steps) { return make_forecaster(steps); }) {
+  std::vector<std::byte> state;
+  controller_.save(state);
+  encoder_.begin({}, state, journal_);
+}
 
 std::optional<Breach> SimLoop::run(std::int64_t ms) {
   while (host_.now_ms() < ms) {
@@ -66,23 +71,29 @@ std::optional<Breach> SimLoop::edge(const EdgeInput& edge) {
       return "edge lowers " + describe(action);
     }
   }
-  return carry_out(plan, twin_.edge(edge));
+  if (auto breach = carry_out(plan, twin_.edge(edge))) return breach;
+  encoder_.edge(edge, {.actions = plan, .outcomes = outcomes_, .took = {}},
+                journal_);
+  return std::nullopt;
 }
 
 void SimLoop::come_and_go(const SimTick& tick) {
   for (const VmFacts& vm : tick.came) {
     (void)controller_.add_vm(vm);  // refused: only observed
     (void)twin_.add_vm(vm);
+    note(AddCall{vm});
     watched_[vm.id] = {};
   }
   for (const VmId vm : tick.gone) {
     controller_.remove_vm(vm);
     twin_.remove_vm(vm);
+    note(RemoveCall{vm});
     watched_.erase(vm);
   }
   for (const SimForeignWrite& write : tick.foreign) {
     controller_.foreign_write(write.vm, tick.input.now, write.cap);
     twin_.foreign_write(write.vm, tick.input.now, write.cap);
+    note(ForeignWriteCall{write.vm, tick.input.now, write.cap});
   }
 }
 
@@ -99,7 +110,29 @@ std::optional<Breach> SimLoop::tick() {
     if (auto breach = check_vm(controller_.vm(i))) return breach;
   }
   if (auto breach = check_sums()) return breach;
-  return carry_out(plan, twin_.tick(tick.input));
+  if (auto breach = carry_out(plan, twin_.tick(tick.input))) return breach;
+  if (!is_recordable(tick.input)) return "a tick that no journal can hold";
+  encoder_.tick(tick.input,
+                {.actions = plan, .outcomes = outcomes_, .took = {}},
+                allocations_checksum(controller_), journal_);
+  return std::nullopt;
+}
+
+std::optional<Breach> SimLoop::replay() const {
+  JournalReader reader(journal_);
+  JournalReplay replay(make_forecaster);
+  while (true) {
+    auto record = reader.next();
+    if (!record) return "its journal: " + record.error().what;
+    if (!*record) return std::nullopt;
+    auto taken = replay.take(**record);
+    if (!taken) return "its journal makes no sense: " + taken.error().what;
+    if (!replay.difference()) continue;
+    const Difference& found = *replay.difference();
+    return "replay, record " + std::to_string(found.record) + ", " +
+           name_of(found.vm) + ": " + found.field + " was " + found.journal +
+           ", is " + found.now;
+  }
 }
 
 // Floors and ceilings, missing data, loans.

@@ -3,6 +3,7 @@
 // each invariant of docs: design.md section 4 that can be seen here.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "agent/core/controller.h"
+#include "agent/core/journal_record.h"
 #include "tests/sim/scenario.h"
 #include "tests/sim/sim_host.h"
 
@@ -20,13 +22,17 @@ namespace outrider::sim {
 using Breach = std::string;
 
 /// Runs one scenario. Beside the Controller a second one gets the same calls:
-/// the same calls must give the same Plans.
+/// the same calls must give the same Plans. A journal is kept of them.
 class SimLoop {
  public:
   explicit SimLoop(const Scenario& scenario);
 
   /// The first breach within `ms` of simulated time; none if all held.
   std::optional<Breach> run(std::int64_t ms);
+  /// Makes the journal's calls once more, with a Controller of its own: the
+  /// first decision that is another one now; none if all are the same.
+  std::optional<Breach> replay() const;
+  std::size_t journal_bytes() const { return journal_.size(); }
   const Controller& controller() const { return controller_; }
   const SimHost& host() const { return host_; }
 
@@ -42,6 +48,7 @@ class SimLoop {
   std::optional<Breach> tick();
   std::optional<Breach> edge(const EdgeInput& edge);
   void come_and_go(const SimTick& tick);
+  void note(const JournalRecord& call) { encoder_.call(call, journal_); }
   std::optional<Breach> carry_out(std::span<const Action> plan,
                                   std::span<const Action> same);
   std::optional<Breach> check_plan(std::span<const Action> plan) const;
@@ -55,6 +62,8 @@ class SimLoop {
   Controller twin_;
   std::map<VmId, Watched> watched_;
   std::vector<Outcome> outcomes_;
+  JournalEncoder encoder_;
+  std::vector<std::byte> journal_;
   bool in_tick_ = false;
 };
 

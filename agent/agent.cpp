@@ -55,7 +55,7 @@ class Agent::Loop {
   CpuControl& cpu() { return *cpu_; }
 
  private:
-  void open_cgroups();
+  Result<> open_cgroups();
   Result<> watch_everything();
   Result<> watch_signals();
   void prioritise();
@@ -93,7 +93,13 @@ class Agent::Loop {
   bool stopping_ = false;
 };
 
-void Agent::Loop::open_cgroups() {
+Result<> Agent::Loop::open_cgroups() {
+  if (!config_.cgroup_mount.empty()) {
+    auto tree = CgroupTree::open(config_.cgroup_mount);
+    if (!tree) return pass(tree, "cgroup_mount");
+    cgroups_.emplace(std::move(*tree));
+    return {};
+  }
   auto tree = open_host_cgroups(proc_);
   auto mounts = read_cgroup_mounts(proc_);
   if (tree) cgroups_.emplace(std::move(*tree));
@@ -101,6 +107,7 @@ void Agent::Loop::open_cgroups() {
     host_degraded_.push_back(
         {"cgroup v2 alone", "no throttled time, and VMs can only be observed"});
   }
+  return {};
 }
 
 Result<> Agent::Loop::watch_signals() {
@@ -156,7 +163,8 @@ void Agent::Loop::prioritise() {
 Result<> Agent::Loop::start() {
   started_ = monotonic_now();
   second_due_ = started_;
-  open_cgroups();
+  auto opened = open_cgroups();
+  if (!opened) return pass(opened, "start");
   if (!events_.refusal().empty()) {
     host_degraded_.push_back(
         {events_.refusal(), "the loop waits with epoll, as by default"});

@@ -181,6 +181,9 @@ Result<Config> parse_config(std::string name, std::string_view text,
   config.run_directory = fields.text("run_directory", base.run_directory);
   if (config.run_directory.front() != '/')
     fields.refuse("run_directory", "a path from /");
+  config.cgroup_mount = fields.text("cgroup_mount", base.cgroup_mount);
+  if (!config.cgroup_mount.empty() && config.cgroup_mount.front() != '/')
+    fields.refuse("cgroup_mount", "a path from /");
   fields.section("control", [&](Fields& section) {
     config.control = read_control(section, base.control);
   });
@@ -249,6 +252,7 @@ std::string dump_config(const Config& config) {
   put("tick_period_ms", ms(config.tick_period));
   put("slow_period_ms", ms(config.slow_period));
   put("run_directory", config.run_directory);
+  if (!config.cgroup_mount.empty()) put("cgroup_mount", config.cgroup_mount);
   open("control");
   put("socket", config.control.socket);
   out << YAML::Key << "mode" << YAML::Value << YAML::DoubleQuoted

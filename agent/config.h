@@ -79,6 +79,9 @@ struct Config {
   Duration slow_period = std::chrono::milliseconds{100};
   // What to put back is kept there; only root may write there.
   std::string run_directory = "/run/outrider";
+  // Where the cgroup v2 tree is, where it is not at the host's usual mount;
+  // empty: there.
+  std::string cgroup_mount;
   ControlConfig control;
   SenseConfig sense;
   EdgeConfig edge;

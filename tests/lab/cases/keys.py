@@ -45,10 +45,10 @@ class Agent:
                          (config, open(LOG).read()))
             time.sleep(0.05)
 
-    def ask(self, verb):
+    def ask(self, verb, **members):
         client = socket.socket(socket.AF_UNIX)
         client.connect(self.path)
-        client.sendall(json.dumps({"verb": verb}).encode() + b"\n")
+        client.sendall(json.dumps({"verb": verb, **members}).encode() + b"\n")
         return json.loads(client.makefile().readline())
 
     def vm_count(self):
@@ -212,6 +212,20 @@ def check_control():
         holds("control.group", info.st_gid == 4711)
 
 
+def check_cgroup_mount(pid):
+    """A tree of ordinary files, with a cgroup that the host has not."""
+    os.makedirs("/run/tree/elsewhere")
+    with open("/run/tree/elsewhere/cpu.stat", "w") as file:
+        file.write("usage_usec 0\n")
+    none = "discovery: {libvirt: false, proxmox: false, processes: false}\n"
+    found = []
+    for config in (none, none + "cgroup_mount: /run/tree"):
+        with Agent(config) as agent:
+            found.append(agent.ask("vm.attach", pid=pid,
+                                   cgroup="/elsewhere")["ok"])
+    holds("cgroup_mount", found == [False, True], str(found))
+
+
 def main():
     make_cgroups()
     vms = [start_vm("spin", LIBVIRT), start_vm("spin", PROXMOX),
@@ -221,6 +235,7 @@ def main():
                       check_edges, check_discovery, check_process,
                       check_control):
             check()
+        check_cgroup_mount(vms[0].pid)
     finally:
         for vm in vms:
             vm.kill()

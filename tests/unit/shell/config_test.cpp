@@ -24,6 +24,7 @@ const std::vector<KeyCase>& every_key() {
        [](Config& c) { c.tick_period = milliseconds{10}; }},
       {"slow_period_ms: 500",
        [](Config& c) { c.slow_period = milliseconds{500}; }},
+      {"cgroup_mount: /x", [](Config& c) { c.cgroup_mount = "/x"; }},
       {"control: {socket: /tmp/x.sock}",
        [](Config& c) { c.control.socket = "/tmp/x.sock"; }},
       {"control: {mode: \"0666\"}", [](Config& c) { c.control.mode = 0666; }},

@@ -17,6 +17,7 @@
 #include "agent/discovery.h"
 #include "agent/log.h"
 #include "agent/loop_thread.h"
+#include "agent/notify.h"
 #include "agent/sys/clock.h"
 #include "agent/vm_finder.h"
 
@@ -65,6 +66,7 @@ class Agent::Loop {
   void tick();
   void slow_tick();
   void beat();
+  void tell_alive(Instant now);
   void follow_kvm();
   std::vector<Degradation> degraded() const;
 
@@ -89,6 +91,9 @@ class Agent::Loop {
   std::uint64_t lost_seen_ = 0;
   Instant started_{};
   Instant second_due_{};
+  Instant ticked_{};  // when the last tick was finished
+  std::optional<Duration> watchdog_ = watchdog_period();
+  Instant alive_due_{};         // when systemd is to be told next
   bool some_left_out_ = false;  // a VM that could not be attached
   bool stopping_ = false;
 };
@@ -163,6 +168,7 @@ void Agent::Loop::prioritise() {
 Result<> Agent::Loop::start() {
   started_ = monotonic_now();
   second_due_ = started_;
+  ticked_ = started_;
   auto opened = open_cgroups();
   if (!opened) return pass(opened, "start");
   if (!events_.refusal().empty()) {
@@ -211,6 +217,7 @@ Result<> Agent::Loop::run() {
     auto turned = events_.turn(Duration{-1});
     if (!turned) return pass(turned, "loop");
   }
+  notify_stopping();
   cpu_->stop();
   log_info("stopped vms={} ticks={}", vms_->vms().size(), ticks_);
   return {};
@@ -274,10 +281,22 @@ void Agent::Loop::tick() {
     second_due_ = now.taken + std::chrono::seconds{1};
     second_ = seconds_series_.update(now);
   }
+  ticked_ = monotonic_now();
+  tell_alive(ticked_);
 }
 
 void Agent::Loop::beat() {
-  if (beat_timer_->take() > 0) cpu_->beat();
+  if (beat_timer_->take() == 0) return;
+  cpu_->beat();
+  // Ticks may be rarer than systemd's patience: one that is not overdue counts.
+  const Instant now = monotonic_now();
+  if (now - ticked_ < 2 * config_.tick_period) tell_alive(now);
+}
+
+void Agent::Loop::tell_alive(Instant now) {
+  if (!watchdog_ || now < alive_due_) return;
+  notify_alive();
+  alive_due_ = now + *watchdog_ / 2;
 }
 
 void Agent::Loop::slow_tick() {

@@ -14,6 +14,7 @@
 #include "agent/control.h"
 #include "agent/control_verbs.h"
 #include "agent/log.h"
+#include "agent/notify.h"
 
 namespace outrider {
 namespace {
@@ -47,6 +48,7 @@ int serve(const Config& config) {
   if (!server) return complain(server.error(), kExitError);
   // What loading the programs took (the kernel's BTF above all) goes back.
   malloc_trim(0);
+  notify_ready();
   auto ended = (*agent)->run();
   if (!ended) return complain(ended.error(), kExitError);
   return 0;

@@ -24,6 +24,7 @@ struct HandsOptions {
 /// back, the files, and the look-out for other writers. Invariant: as long as
 /// it lives, no other agent can have hands on this host.
 struct CpuHands {
+  /// Puts back first what an agent that died may have left.
   /// Errors: another agent enforces here; the table, the warden or the look-out
   /// cannot be had.
   static Result<std::unique_ptr<CpuHands>> take(const CgroupTree& tree,

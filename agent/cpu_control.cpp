@@ -125,6 +125,7 @@ void CpuControl::on_warden_death() {
   log_error("warden what=\"{}\" next=\"all limits back, mode is observe\"",
             escaped(cannot_enforce_));
   (void)set_mode(Mode::kObserve);  // what fails is in the table still
+  hands_.reset();  // to enforce again takes new ones, and a warden
 }
 
 void CpuControl::beat() {
@@ -181,6 +182,19 @@ void CpuControl::add(const Vm& vm, MilliCpus baseline, bool has_cap) {
   if (added) return;
   log_error("policy vm={} what=\"{}\" next=\"it is only observed\"",
             one_word(vm.identity.name), escaped(added.error().what));
+}
+
+// Taking the hands may have put back what a dead agent had left: then what was
+// held to be the owner's cap was not.
+void CpuControl::attach_again(const Vm& vm) {
+  bool has_cap = false;
+  const MilliCpus baseline = attach_hands(vm, has_cap);
+  const VmState* state = controller_.find(vm.id);
+  if (!has_cap || state == nullptr || state->facts.baseline_cap == baseline) {
+    return;
+  }
+  controller_.remove_vm(vm.id);
+  add(vm, baseline, has_cap);
 }
 
 void CpuControl::gone(VmId vm) {
@@ -332,16 +346,14 @@ Result<> CpuControl::set_mode(Mode mode) {
     if (!taken) return taken;
     cannot_enforce_.clear();
     for (auto& [id, known] : known_) {
-      const Vm vm = known.vm;
-      bool has_cap = false;
-      (void)attach_hands(vm, has_cap);  // logs what fails
+      attach_again(known.vm);
     }
   }
-  if (mode < Mode::kEnforce && hands_) {
-    auto restored = hands_->actuator.restore_all();
-    if (!restored) return pass(restored, "mode");
-  }
+  // What is not taken is in the table still: no reason to go on writing.
   controller_.set_host_mode(mode);
+  if (mode == Mode::kEnforce || !hands_) return {};
+  auto restored = hands_->actuator.restore_all();
+  if (!restored) return pass(restored, "mode");
   return {};
 }
 

@@ -100,6 +100,7 @@ class CpuControl {
 
   void add(const Vm& vm, MilliCpus baseline, bool has_cap);
   MilliCpus attach_hands(const Vm& vm, bool& has_cap);
+  void attach_again(const Vm& vm);
   void follow_vcpus(const Sample& sample);
   void fill_inputs(const Demand& demand);
   void carry_out(std::span<const Action> plan, Instant now);

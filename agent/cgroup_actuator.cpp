@@ -298,6 +298,22 @@ Result<> CgroupActuator::restore_all() {
   return all;
 }
 
+std::vector<HeldBaseline> CgroupActuator::held() const {
+  std::vector<HeldBaseline> all;
+  for (const VmKnobs& vm : vms_) {
+    for (const HeldKnob& knob : vm.all()) {
+      if (!knob.slot) continue;
+      const KnobReading now = knob.file.read();
+      all.push_back({.cgroup = knob.origin.cgroup,
+                     .attribute = knob.origin.attribute,
+                     .present = std::string{now.text.view()},
+                     .baseline = knob.origin.baseline,
+                     .is_ours = now.error == 0 && is_ours(knob, now.text)});
+    }
+  }
+  return all;
+}
+
 Result<> CgroupActuator::restore(VmKnobs& vm) {
   // Whose each is has to be known before the first is written: idle takes the
   // weight along.

@@ -22,6 +22,15 @@ struct AttachedKnobs {
   std::vector<Error> missing;        // knobs that are not there or not ours
 };
 
+/// A knob that Outrider has set, and what it gets back.
+struct HeldBaseline {
+  std::string cgroup;     // below the mount
+  std::string attribute;  // "cpu.max"
+  std::string present;    // empty: it cannot be read
+  std::string baseline;
+  bool is_ours = false;  // false: somebody else has written since; it stays
+};
+
 /// Somebody else's value in a knob that Outrider had set.
 struct ForeignWrite {
   VmId vm{};
@@ -65,6 +74,8 @@ class CgroupActuator : public Actuator {
   /// stays attached. Errors: one that was not taken; its record stays.
   Result<> restore(VmId vm);
   Result<> restore_all();
+  /// What `restore_all` would put back now. One pread a knob.
+  std::vector<HeldBaseline> held() const;
 
   /// The cap that the VM's cgroup says now. Errors: not attached, gone.
   Result<MilliCpus> read_cap(VmId vm);

@@ -181,6 +181,30 @@ ControlAnswer allocations(Agent& agent, JsonText& reply) {
   return {};
 }
 
+ControlAnswer release(Agent& agent, const ControlCall& call, JsonText& reply) {
+  const bool is_dry = call.request.flag("dry_run");
+  const std::vector<HeldBaseline> held = agent.cpu().held();
+  if (!is_dry) {
+    auto done = agent.cpu().release();
+    if (!done) return refusal(std::move(done.error()));
+  }
+  reply.member("dry_run", is_dry).key("knobs").array();
+  for (const HeldBaseline& knob : held) {
+    reply.object()
+        .member("cgroup", knob.cgroup)
+        .member("knob", knob.attribute)
+        .member("old", knob.present);
+    if (knob.is_ours) reply.member("new", knob.baseline);
+    reply
+        .member("reason", knob.is_ours
+                              ? word_of(Reason::kBaseline)
+                              : "somebody else has written since: left alone")
+        .end();
+  }
+  reply.end();
+  return {};
+}
+
 ControlAnswer explain(Agent& agent, const ControlCall& call, JsonText& reply) {
   const Vm* vm = find_vm(agent, call);
   if (vm == nullptr) return no_such_vm(call);
@@ -221,6 +245,12 @@ std::vector<ControlVerb> cpu_verbs(Agent& agent) {
               Mode::kEnforce),
       changer("vm.let_go", &CpuControl::let_go, Mode::kObserve),
       changer("vm.take_up", &CpuControl::take_up, Mode::kEnforce),
+      {"release",
+       Role::kOperator,
+       {dry_run},
+       [&agent](const ControlCall& call, JsonText& reply) {
+         return release(agent, call, reply);
+       }},
       {"allocations",
        Role::kViewer,
        {},

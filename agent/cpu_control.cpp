@@ -393,6 +393,10 @@ Result<> CpuControl::take_up(VmId vm) {
   return {};
 }
 
+std::vector<HeldBaseline> CpuControl::held() const {
+  return hands_ ? hands_->actuator.held() : std::vector<HeldBaseline>{};
+}
+
 std::vector<LastAction> CpuControl::last_actions(VmId vm) const {
   std::vector<LastAction> all;
   const auto known = known_.find(vm);

@@ -73,6 +73,12 @@ class CpuControl {
   /// Every knob back to its baseline. After it nothing is written.
   void stop();
 
+  /// The knobs that `release` puts back.
+  std::vector<HeldBaseline> held() const;
+  /// Every knob back to its baseline, and mode observe. Errors: one that was
+  /// not taken; its record stays, and nothing more is written.
+  Result<> release() { return set_mode(Mode::kObserve); }
+
   Mode mode() const { return controller_.policy().mode; }
   /// Errors: it cannot enforce here; the text says why.
   Result<> set_mode(Mode mode);

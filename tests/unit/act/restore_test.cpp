@@ -56,6 +56,26 @@ class RestoreTest : public ActTest {
   CgroupActuator hands_{tree_, table_};
 };
 
+TEST_F(RestoreTest, TellsWhatItWouldPutBackAndWhatItWouldLeave) {
+  put(kLibvirt, "cpu.max", "50000 100000");
+  attach(1, kLibvirt);
+  attach(2, kPlain);
+  EXPECT_TRUE(hands_.held().empty()) << "nothing has been touched";
+  ASSERT_EQ(apply_one(hands_, cap(1, 300)), applied(300));
+  ASSERT_EQ(apply_one(hands_, cap(2, 400)), applied(400));
+  put(kPlain, "cpu.max", "70000 100000");
+
+  const auto held = hands_.held();
+  ASSERT_EQ(held.size(), 2U);
+  EXPECT_EQ(held[0].cgroup, kLibvirt);
+  EXPECT_EQ(held[0].attribute, "cpu.max");
+  EXPECT_EQ(held[0].present, "30000 100000");
+  EXPECT_EQ(held[0].baseline, "50000 100000");
+  EXPECT_TRUE(held[0].is_ours);
+  EXPECT_EQ(held[1].present, "70000 100000");
+  EXPECT_FALSE(held[1].is_ours);
+}
+
 TEST_F(RestoreTest, PutsEveryKnobBackAndForgetsIt) {
   put(kLibvirt, "cpu.max", "50000 100000");
   put(kLibvirt, "cpu.max.burst", "7000");

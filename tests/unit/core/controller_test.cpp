@@ -3,121 +3,16 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
-#include <optional>
 #include <vector>
 
 #include "tests/unit/core/allocations.h"
+#include "tests/unit/core/controller_bench.h"
 
 namespace outrider {
 namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-
-constexpr Duration kTick = milliseconds{20};
-
-/// Foretells what the test says, whatever it is shown.
-class Oracle : public Forecaster {
- public:
-  explicit Oracle(const Forecast* tells) : tells_(tells) {}
-  void observe(Observation) override {}
-  const Forecast& forecast() const override { return *tells_; }
-  void ponder() override {}
-  std::size_t state_bytes() const override { return 0; }
-  void save(std::span<std::byte>) const override {}
-  bool load(std::span<const std::byte>) override { return true; }
-
- private:
-  const Forecast* tells_;
-};
-
-Forecast flat(std::int64_t mcpu) {
-  Forecast forecast;
-  forecast.peak.fill(MilliCpus{mcpu});
-  return forecast;
-}
-
-/// A Controller whose Plans are all carried out, and its clock.
-class Bench {
- public:
-  explicit Bench(Policy policy, std::int64_t cpus = 4)
-      : controller_(std::move(policy), {.cpus = cpus}, kTick,
-                    [this](std::uint32_t) {
-                      return std::make_unique<Oracle>(&foretold);
-                    }) {}
-
-  Controller& controller() { return controller_; }
-  Instant now() const { return now_; }
-
-  void add(std::uint32_t id, std::string name, std::int64_t vcpus = 1,
-           MilliCpus baseline = kNoCap) {
-    (void)controller_.add_vm({.id = VmId{id},
-                              .name = std::move(name),
-                              .vcpus = vcpus,
-                              .baseline_cap = baseline});
-    inputs_.push_back({.vm = VmId{id}});
-  }
-  void demand(std::uint32_t id, std::int32_t mcpu) {
-    for (CpuInput& input : inputs_) {
-      if (input.vm == VmId{id}) input.demand[0] = input.usage = mcpu;
-    }
-  }
-  void emulator(std::uint32_t id, std::int32_t mcpu) {
-    for (CpuInput& input : inputs_) {
-      if (input.vm == VmId{id}) input.demand[1] = mcpu;
-    }
-  }
-  void miss(std::uint32_t id, bool missing) {
-    for (CpuInput& input : inputs_) {
-      if (input.vm == VmId{id}) input.missing = missing;
-    }
-  }
-
-  std::vector<Action> tick() {
-    now_ += kTick;
-    return apply(
-        controller_.tick({.now = now_, .interval = kTick, .vms = inputs_}));
-  }
-  std::vector<Action> run(Duration span) {
-    std::vector<Action> all;
-    for (Duration at{}; at < span; at += kTick) {
-      for (const Action& action : tick()) all.push_back(action);
-    }
-    return all;
-  }
-  std::vector<Action> edge(std::uint32_t id) {
-    return apply(controller_.edge({.at = now_, .vm = VmId{id}}));
-  }
-  std::int64_t cap(std::uint32_t id) {
-    return controller_.find(VmId{id})->applied.count();
-  }
-
-  Forecast foretold = flat(0);
-  Outcome::Kind answer = Outcome::Kind::kApplied;
-
- private:
-  std::vector<Action> apply(std::span<const Action> plan) {
-    const std::vector<Action> actions(plan.begin(), plan.end());
-    std::vector<Outcome> outcomes;
-    for (const Action& action : actions) {
-      outcomes.push_back({.kind = answer, .error = 0, .value = action.value});
-    }
-    controller_.settle(actions, outcomes);
-    return actions;
-  }
-
-  Controller controller_;
-  std::vector<CpuInput> inputs_;
-  Instant now_{seconds{1000}};
-};
-
-Policy enforcing() {
-  Policy policy;
-  policy.mode = Mode::kEnforce;
-  policy.cpu.weights = false;
-  return policy;
-}
 
 std::vector<Action> caps_of(const std::vector<Action>& actions) {
   std::vector<Action> caps;

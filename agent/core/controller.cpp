@@ -445,8 +445,8 @@ Duration Controller::tick_period() const { return inside_->rules.tick_period; }
 // until it is considered here.
 void Controller::save(std::vector<std::byte>& bytes) const {
   const auto& [rules, host, factory, seats, suspended, suspensions, arbiter,
-               claims, shares, plan, grown, first_tick, now, steps, pondered,
-               free, started] = *inside_;
+               claims, shares, spare, plan, grown, first_tick, now, steps,
+               pondered, free, started] = *inside_;
   FieldWriter out(bytes);
   const auto& [policy, tick_period] = rules;
   out(policy, tick_period, host.cpus, suspensions, first_tick, now, steps,

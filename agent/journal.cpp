@@ -29,6 +29,9 @@ constexpr std::size_t kGapBytes = 32;
 // Room for a tick of 1,000 VMs, so that few grow it.
 constexpr std::size_t kRecordBytes = std::size_t{64} << 10;
 
+// More than one takes now: what is not used is not touched.
+constexpr std::size_t kStateBytesOfVm = std::size_t{16} << 10;
+
 /// A thread inherits this, and so takes no signal of the loop's.
 class AllSignalsBlocked {
  public:
@@ -158,9 +161,11 @@ void Journal::slow_tick(const Controller& controller, Instant now) {
 }
 
 void Journal::begin_segment(const Controller& controller, Instant now) {
+  // In one piece each, which then goes back to the kernel.
   std::vector<std::byte> state;
+  state.reserve(controller.vm_count() * kStateBytesOfVm);
   controller.save(state);
-  head_.clear();
+  head_.reserve(state.size() + configuration_.size() + kRecordBytes);
   encoder_.begin({.agent_version = OUTRIDER_VERSION,
                   .boot_id = boot_id_,
                   .configuration = configuration_,
@@ -216,7 +221,7 @@ bool Journal::write_head() {
   } else {
     fail_writing(begun.error());
   }
-  head_ = {};  // it may be large
+  std::vector<std::byte>().swap(head_);  // it may be large
   return begun.has_value();
 }
 

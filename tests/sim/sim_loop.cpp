@@ -11,6 +11,10 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// Each begins with the state of its moment, so that replays from there are
+// tested as well.
+constexpr std::int64_t kSegmentMs = 20'000;
+
 std::string name_of(VmId vm) {
   return "VM " + std::to_string(static_cast<std::uint32_t>(vm));
 }
@@ -41,9 +45,7 @@ SimLoop::SimLoop(const Scenario& scenario)
       twin_(scenario.policy, {.cpus = scenario.host.cpus},
             milliseconds{scenario.host.tick_ms},
             [](std::uint32_t steps) { return make_forecaster(steps); }) {
-  std::vector<std::byte> state;
-  controller_.save(state);
-  encoder_.begin({}, state, journal_);
+  begin_segment();
 }
 
 std::optional<Breach> SimLoop::run(std::int64_t ms) {
@@ -73,8 +75,27 @@ std::optional<Breach> SimLoop::edge(const EdgeInput& edge) {
   }
   if (auto breach = carry_out(plan, twin_.edge(edge))) return breach;
   encoder_.edge(edge, {.actions = plan, .outcomes = outcomes_, .took = {}},
-                journal_);
+                journal_.back());
   return std::nullopt;
+}
+
+void SimLoop::begin_segment() {
+  segment_due_ms_ = host_.now_ms() + kSegmentMs;
+  std::vector<std::byte> state;
+  controller_.save(state);
+  encoder_.begin({}, state, journal_.emplace_back());
+}
+
+void SimLoop::note(const JournalRecord& call) {
+  encoder_.call(call, journal_.back());
+}
+
+// As the agent's journal: a segment ends where a tick is out of all bounds.
+void SimLoop::note_tick(const TickInput& input, std::span<const Action> plan) {
+  if (!is_recordable(input)) return begin_segment();
+  encoder_.tick(input, {.actions = plan, .outcomes = outcomes_, .took = {}},
+                allocations_checksum(controller_), journal_.back());
+  if (host_.now_ms() >= segment_due_ms_) begin_segment();
 }
 
 void SimLoop::come_and_go(const SimTick& tick) {
@@ -111,15 +132,25 @@ std::optional<Breach> SimLoop::tick() {
   }
   if (auto breach = check_sums()) return breach;
   if (auto breach = carry_out(plan, twin_.tick(tick.input))) return breach;
-  if (!is_recordable(tick.input)) return "a tick that no journal can hold";
-  encoder_.tick(tick.input,
-                {.actions = plan, .outcomes = outcomes_, .took = {}},
-                allocations_checksum(controller_), journal_);
+  note_tick(tick.input, plan);
   return std::nullopt;
 }
 
+std::size_t SimLoop::journal_bytes() const {
+  std::size_t bytes = 0;
+  for (const auto& segment : journal_) bytes += segment.size();
+  return bytes;
+}
+
 std::optional<Breach> SimLoop::replay() const {
-  JournalReader reader(journal_);
+  for (const auto& segment : journal_) {
+    if (auto breach = replay(segment)) return breach;
+  }
+  return std::nullopt;
+}
+
+std::optional<Breach> SimLoop::replay(std::span<const std::byte> segment) {
+  JournalReader reader(segment);
   JournalReplay replay(make_forecaster);
   while (true) {
     auto record = reader.next();

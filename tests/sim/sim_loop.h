@@ -32,7 +32,7 @@ class SimLoop {
   /// Makes the journal's calls once more, with a Controller of its own: the
   /// first decision that is another one now; none if all are the same.
   std::optional<Breach> replay() const;
-  std::size_t journal_bytes() const { return journal_.size(); }
+  std::size_t journal_bytes() const;
   const Controller& controller() const { return controller_; }
   const SimHost& host() const { return host_; }
 
@@ -46,9 +46,12 @@ class SimLoop {
   };
 
   std::optional<Breach> tick();
+  void note_tick(const TickInput& input, std::span<const Action> plan);
   std::optional<Breach> edge(const EdgeInput& edge);
   void come_and_go(const SimTick& tick);
-  void note(const JournalRecord& call) { encoder_.call(call, journal_); }
+  void begin_segment();
+  void note(const JournalRecord& call);
+  static std::optional<Breach> replay(std::span<const std::byte> segment);
   std::optional<Breach> carry_out(std::span<const Action> plan,
                                   std::span<const Action> same);
   std::optional<Breach> check_plan(std::span<const Action> plan) const;
@@ -63,7 +66,8 @@ class SimLoop {
   std::map<VmId, Watched> watched_;
   std::vector<Outcome> outcomes_;
   JournalEncoder encoder_;
-  std::vector<std::byte> journal_;
+  std::vector<std::vector<std::byte>> journal_;  // by segment
+  std::int64_t segment_due_ms_ = 0;
   bool in_tick_ = false;
 };
 

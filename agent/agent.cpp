@@ -302,6 +302,7 @@ void Agent::Loop::tell_alive(Instant now) {
 void Agent::Loop::slow_tick() {
   if (slow_timer_->take() == 0) return;
   ++slow_ticks_;
+  cpu_->slow_tick(monotonic_now());
   vms_->read_cgroups();
   if (slow_ticks_ % kScanPeriod != 0) return;
   vms_->read_blame();

@@ -49,6 +49,18 @@ ControlAnswer status(Agent& agent, const ControlCall& call, JsonText& reply) {
       .member("thread_slots", status.thread_slots)
       .member("table_entries", status.table_entries)
       .member("own_cpu_ns", status.own_cpu.count());
+  if (const Journal* journal = agent.cpu().journal(); journal != nullptr) {
+    const JournalStatus written = journal->status();
+    reply.key("journal")
+        .object()
+        .member("directory", journal->directory())
+        .member("writing", written.is_writing)
+        .member("bytes", written.bytes)
+        .member("segments", written.segments)
+        .member("dropped", written.dropped)
+        .member("failures", written.failures)
+        .end();
+  }
   reply.key("degraded").array();
   for (const Degradation& each : status.degraded)
     reply.object().member("what", each.what).member("cost", each.cost).end();

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "agent/config_policy.h"
+#include "agent/core/journal_replay.h"
 #include "agent/core/peak_forecaster.h"
 #include "agent/effective_limits.h"
 #include "agent/log.h"
@@ -85,13 +86,35 @@ CpuControl::CpuControl(const Config& config, World world)
 CpuControl::~CpuControl() = default;
 
 void CpuControl::start() {
+  if (config_.journal.enabled) start_journal();
   if (config_.policy.mode != Mode::kEnforce) return;
   auto taken = take_hands();
   if (taken) return;
   cannot_enforce_ = taken.error().what;
   log_error("enforce what=\"{}\" next=\"mode is observe\"",
             escaped(cannot_enforce_));
-  controller_.set_host_mode(Mode::kObserve);
+  change(HostModeCall{Mode::kObserve});
+}
+
+void CpuControl::start_journal() {
+  auto made = Journal::make(
+      {.config = config_.journal, .configuration = dump_config(config_)});
+  if (made) {
+    journal_ = *std::move(made);
+    return;
+  }
+  log_error("journal what=\"{}\" error=\"{}\" next=\"go on without\"",
+            escaped(made.error().what), std::strerror(made.error().code));
+}
+
+// Made from the record itself, so that a replay makes the same call.
+void CpuControl::change(const JournalRecord& call) {
+  (void)repeat_call(call, controller_);  // only an AddCall may be refused
+  if (journal_) journal_->call(call);
+}
+
+void CpuControl::slow_tick(Instant now) {
+  if (journal_) journal_->slow_tick(controller_, now);
 }
 
 Result<> CpuControl::take_hands() {
@@ -171,12 +194,14 @@ void CpuControl::came(const Vm& vm) {
 
 void CpuControl::add(const Vm& vm, MilliCpus baseline, bool has_cap) {
   known_[vm.id].vm = vm;
-  auto added = controller_.add_vm({.id = vm.id,
-                                   .name = vm.identity.name,
-                                   .uuid = vm.identity.uuid,
-                                   .vcpus = 1,
-                                   .baseline_cap = baseline,
-                                   .has_cap = has_cap});
+  const VmFacts facts{.id = vm.id,
+                      .name = vm.identity.name,
+                      .uuid = vm.identity.uuid,
+                      .vcpus = 1,
+                      .baseline_cap = baseline,
+                      .has_cap = has_cap};
+  auto added = controller_.add_vm(facts);
+  if (journal_) journal_->call(AddCall{facts});
   inputs_.reserve(known_.size());
   outcomes_.reserve(known_.size() * kKnobs);
   if (added) return;
@@ -193,13 +218,13 @@ void CpuControl::attach_again(const Vm& vm) {
   if (!has_cap || state == nullptr || state->facts.baseline_cap == baseline) {
     return;
   }
-  controller_.remove_vm(vm.id);
+  change(RemoveCall{vm.id});
   add(vm, baseline, has_cap);
 }
 
 void CpuControl::gone(VmId vm) {
   if (known_.erase(vm) == 0) return;
-  controller_.remove_vm(vm);
+  change(RemoveCall{vm});
   if (!hands_) return;
   hands_->foreign.forget(vm);
   (void)hands_->actuator.detach(vm);  // most often its cgroup is gone, too
@@ -208,7 +233,10 @@ void CpuControl::gone(VmId vm) {
 // A vCPU is known to be one when it first enters the guest.
 void CpuControl::follow_vcpus(const Sample& sample) {
   for (const VmSample& vm : sample.vms) {
-    if (vm.vcpu_count > 0) controller_.resize(vm.id, vm.vcpu_count);
+    const VmState* state = controller_.find(vm.id);
+    if (vm.vcpu_count == 0 || state == nullptr) continue;
+    if (state->facts.vcpus == vm.vcpu_count) continue;
+    change(ResizeCall{vm.id, vm.vcpu_count});
   }
 }
 
@@ -229,16 +257,25 @@ void CpuControl::tick(const Demand& demand, const Sample& sample) {
   if (demand.interval > Duration{}) {
     follow_vcpus(sample);
     fill_inputs(demand);
-    const auto plan = controller_.tick(
-        {.now = sample.taken, .interval = demand.interval, .vms = inputs_});
-    const Instant decided = monotonic_now();
-    latencies_.tick_decide.add(decided - start);
-    if (!plan.empty()) {
-      carry_out(plan, sample.taken);
-      latencies_.tick_act.add(monotonic_now() - decided);
-    }
+    decide({.now = sample.taken, .interval = demand.interval, .vms = inputs_},
+           start);
   }
   beat();
+}
+
+void CpuControl::decide(const TickInput& input, Instant start) {
+  const auto plan = controller_.tick(input);
+  const Instant decided = monotonic_now();
+  const auto outcomes = carry_out(plan, input.now);
+  const Duration act = plan.empty() ? Duration{} : monotonic_now() - decided;
+  latencies_.tick_decide.add(decided - start);
+  if (!plan.empty()) latencies_.tick_act.add(act);
+  if (!journal_) return;
+  journal_->tick(input,
+                 {.actions = plan,
+                  .outcomes = outcomes,
+                  .took = {.decide = decided - start, .act = act}},
+                 controller_);
 }
 
 void CpuControl::edge(const SensorEvent& event) {
@@ -246,20 +283,31 @@ void CpuControl::edge(const SensorEvent& event) {
   const auto kind = event.kind == SensorEvent::Kind::kQuotaEdge
                         ? EdgeInput::Kind::kQuota
                         : EdgeInput::Kind::kWait;
-  const auto plan = controller_.edge(
-      {.at = start, .vm = event.vm, .kind = kind, .value = event.value});
-  if (plan.empty()) return;
+  const EdgeInput input{
+      .at = start, .vm = event.vm, .kind = kind, .value = event.value};
+  const auto plan = controller_.edge(input);
   const Instant decided = monotonic_now();
-  carry_out(plan, start);
+  const auto outcomes = carry_out(plan, start);
   const Instant done = monotonic_now();
+  if (journal_) {
+    journal_->edge(input, {.actions = plan,
+                           .outcomes = outcomes,
+                           .took = {.sense = start - event.at,
+                                    .decide = decided - start,
+                                    .act = done - decided}});
+  }
+  if (plan.empty()) return;
   latencies_.edge_to_loop.add(start - event.at);
   latencies_.edge_decide.add(decided - start);
   latencies_.edge_act.add(done - decided);
   latencies_.edge_total.add(done - event.at);
 }
 
-void CpuControl::carry_out(std::span<const Action> plan, Instant now) {
+// What came of it, in `outcomes_`.
+std::span<const Outcome> CpuControl::carry_out(std::span<const Action> plan,
+                                               Instant now) {
   outcomes_.resize(plan.size());
+  if (plan.empty()) return outcomes_;
   for (std::size_t i = 0; i < plan.size(); ++i) {
     const VmState* vm = controller_.find(plan[i].vm);
     const bool is_enforced =
@@ -272,6 +320,7 @@ void CpuControl::carry_out(std::span<const Action> plan, Instant now) {
   for (std::size_t i = 0; i < plan.size(); ++i) {
     note(plan[i], outcomes_[i], now);
   }
+  return outcomes_;
 }
 
 // Once per row of failures, at the place that decides what to do about it.
@@ -302,7 +351,7 @@ void CpuControl::on_foreign(const ForeignWrite& write, Instant now) {
   const VmState* before = controller_.find(write.vm);
   const bool was_contended = before != nullptr && before->contended;
   if (write.knob == Knob::kCpuMax) {
-    controller_.foreign_write(write.vm, now, MilliCpus{write.value});
+    change(ForeignWriteCall{write.vm, now, MilliCpus{write.value}});
   }
   if (was_contended) return;
   const VmState* after = controller_.find(write.vm);
@@ -321,7 +370,7 @@ void CpuControl::adopt_after_warden() {
   hands_->generation = hands_->table.generation();
   for (const auto& [id, known] : known_) {
     auto cap = hands_->actuator.read_cap(id);
-    if (cap) controller_.adopt(id, *cap);
+    if (cap) change(AdoptCall{id, *cap});
   }
   log_error(
       "hung what=\"the warden has put all limits back\" "
@@ -335,7 +384,7 @@ void CpuControl::stop() {
     log_error("restore what=\"{}\" next=\"`outrider release`\"",
               escaped(restored.error().what));
   }
-  controller_.set_host_mode(Mode::kObserve);
+  change(HostModeCall{Mode::kObserve});
   world_.events.forget(hands_->warden->fd());
   if (restored) hands_->warden->stop();  // else it does what we could not
 }
@@ -350,7 +399,7 @@ Result<> CpuControl::set_mode(Mode mode) {
     }
   }
   // What is not taken is in the table still: no reason to go on writing.
-  controller_.set_host_mode(mode);
+  change(HostModeCall{mode});
   if (mode == Mode::kEnforce || !hands_) return {};
   auto restored = hands_->actuator.restore_all();
   if (!restored) return pass(restored, "mode");
@@ -363,7 +412,7 @@ Result<> CpuControl::set_mode(VmId vm, Mode mode) {
     auto restored = hands_->actuator.restore(vm);
     if (!restored) return pass(restored, "mode");
   }
-  controller_.set_mode(vm, mode);
+  change(ModeCall{vm, mode});
   return {};
 }
 
@@ -373,7 +422,7 @@ Result<> CpuControl::release_contention(VmId vm) {
     auto adopted = hands_->actuator.adopt(vm);
     if (!adopted) return adopted;
   }
-  controller_.release_contention(vm);
+  change(ReleaseCall{vm});
   return {};
 }
 
@@ -383,13 +432,13 @@ Result<> CpuControl::let_go(VmId vm) {
     auto restored = hands_->actuator.restore(vm);
     if (!restored) return restored;
   }
-  controller_.let_go(vm);
+  change(LetGoCall{vm});
   return {};
 }
 
 Result<> CpuControl::take_up(VmId vm) {
   if (known_.count(vm) == 0) return fail(ENOENT, "no such VM");
-  controller_.take_up(vm);
+  change(TakeUpCall{vm});
   return {};
 }
 

@@ -18,9 +18,11 @@
 #include "agent/config.h"
 #include "agent/core/controller.h"
 #include "agent/core/demand.h"
+#include "agent/core/journal_record.h"
 #include "agent/core/plan.h"
 #include "agent/cpu_hands.h"
 #include "agent/dry_run_actuator.h"
+#include "agent/journal.h"
 #include "agent/latency.h"
 #include "agent/sys/event_loop.h"
 #include "agent/vm.h"
@@ -48,7 +50,8 @@ std::string_view mode_name(Mode mode);
 std::string_view knob_name(Knob knob);
 
 /// Invariant: the Controller has just the VMs that have come and not gone; the
-/// hands are attached to those of them that may be enforced.
+/// hands are attached to those of them that may be enforced; the journal has
+/// every call that changes the Controller, in order.
 class CpuControl {
  public:
   struct World {
@@ -59,8 +62,9 @@ class CpuControl {
   CpuControl(const Config& config, World world);
   ~CpuControl();
 
-  /// Takes the hands if the policy wants to enforce. What stands in the way is
-  /// in `cannot_enforce`, and the mode is observe then.
+  /// Begins the journal, and takes the hands if the policy wants to enforce.
+  /// What stands in the way of these is in `cannot_enforce`, and the mode is
+  /// observe then; without a journal it goes on.
   void start();
   /// A VM was attached, or is in another cgroup now.
   void came(const Vm& vm);
@@ -68,6 +72,8 @@ class CpuControl {
   /// `sample` is the later of the two that `demand` is of.
   void tick(const Demand& demand, const Sample& sample);
   void edge(const SensorEvent& event);
+  /// Where the journal copies all that was learned.
+  void slow_tick(Instant now);
   /// The agent is alive, whether or not a tick was due: at least each 50 ms.
   void beat();
   /// Every knob back to its baseline. After it nothing is written.
@@ -94,6 +100,8 @@ class CpuControl {
   const CgroupTree* cgroups() const { return world_.cgroups; }
   const std::string& cannot_enforce() const { return cannot_enforce_; }
   const StageLatencies& latencies() const { return latencies_; }
+  /// nullptr: decisions are not written.
+  const Journal* journal() const { return journal_.get(); }
   /// The last setting of each of its knobs, in no order.
   std::vector<LastAction> last_actions(VmId vm) const;
 
@@ -104,12 +112,15 @@ class CpuControl {
     bool complained = false;
   };
 
+  void start_journal();
+  void change(const JournalRecord& call);
   void add(const Vm& vm, MilliCpus baseline, bool has_cap);
   MilliCpus attach_hands(const Vm& vm, bool& has_cap);
   void attach_again(const Vm& vm);
   void follow_vcpus(const Sample& sample);
   void fill_inputs(const Demand& demand);
-  void carry_out(std::span<const Action> plan, Instant now);
+  void decide(const TickInput& input, Instant start);
+  std::span<const Outcome> carry_out(std::span<const Action> plan, Instant now);
   void note(const Action& action, const Outcome& outcome, Instant now);
   void adopt_after_warden();
   void on_foreign(const ForeignWrite& write, Instant now);
@@ -120,7 +131,8 @@ class CpuControl {
   const Config& config_;
   World world_;
   Controller controller_;
-  std::unique_ptr<CpuHands> hands_;  // none: nothing can be written
+  std::unique_ptr<Journal> journal_;  // none: nothing is written
+  std::unique_ptr<CpuHands> hands_;   // none: nothing can be written
   DryRunActuator dry_run_;
   std::map<VmId, Known> known_;
   std::vector<CpuInput> inputs_;

@@ -67,6 +67,7 @@ class Journal {
   void slow_tick(const Controller& controller, Instant now);
 
   JournalStatus status() const;
+  const std::string& directory() const { return options_.config.directory; }
 
  private:
   Journal(Options options, JournalFiles files);

@@ -39,6 +39,14 @@ std::string status_text(const json_t* status) {
       count_at(status, "ticks"), count_at(status, "ticks_skipped"),
       count_at(status, "edges"), count_at(status, "lost"),
       percent(count_at(status, "own_cpu_ns"), uptime));
+  if (const json_t* journal = json_object_get(status, "journal")) {
+    out += fmt::format(
+        "  journal  {}{}, {:.1f} MB, {} records dropped\n",
+        text_at(journal, "directory"),
+        json_is_true(json_object_get(journal, "writing")) ? "" : " (paused)",
+        static_cast<double>(count_at(journal, "bytes")) / 1e6,
+        count_at(journal, "dropped"));
+  }
   const json_t* degraded = json_object_get(status, "degraded");
   for (std::size_t i = 0; i < json_array_size(degraded); ++i) {
     const json_t* each = json_array_get(degraded, i);

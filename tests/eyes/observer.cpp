@@ -47,8 +47,10 @@ void give_up(const std::string& what) {
   exit(2);
 }
 
-std::unique_ptr<Agent> start_agent() {
+std::unique_ptr<Agent> start_agent(const std::string& journal) {
   Config config;
+  config.journal.enabled = !journal.empty();
+  config.journal.directory = journal;
   config.loop_priority = 0;  // this program also waits for others
   config.log_level = LogLevel::kWarning;
   start_log(config.log_level);

@@ -31,8 +31,8 @@ class Observer {
   std::unique_ptr<BpfSensor> sensor_;
 };
 
-/// The whole agent, in this process.
-std::unique_ptr<Agent> start_agent();
+/// The whole agent, in this process. `journal`: its directory; empty: none.
+std::unique_ptr<Agent> start_agent(const std::string& journal = {});
 void turn_for(Agent& agent, Duration time);
 
 [[noreturn]] void give_up(const std::string& what);

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a tick of the whole agent allocates, and what it costs.
+#include <stdlib.h>
+
 #include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <new>
+#include <string>
 
 #include "agent/sys/clock.h"
 #include "tests/eyes/checks.h"
@@ -24,7 +28,9 @@ void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 namespace outrider::check {
 
 void check_ticks(int seconds) {
-  const std::unique_ptr<Agent> agent = start_agent();
+  std::string scratch = "/tmp/outrider-ticks-XXXXXX";
+  if (::mkdtemp(scratch.data()) == nullptr) give_up(scratch);
+  std::unique_ptr<Agent> agent = start_agent(scratch + "/journal");
   turn_for(*agent, std::chrono::seconds{4});  // every buffer has its size
   const AgentStatus before = agent->status();
   const std::size_t vms = agent->vms().size();
@@ -32,6 +38,7 @@ void check_ticks(int seconds) {
   turn_for(*agent, std::chrono::seconds{seconds});
   const long allocated = allocations - allocations_before;
   const AgentStatus after = agent->status();
+  const std::uint64_t written = agent->cpu().journal()->status().bytes;
   const auto ticks = static_cast<double>(after.ticks - before.ticks);
   const auto cpu =
       static_cast<double>((after.own_cpu - before.own_cpu).count());
@@ -42,6 +49,10 @@ void check_ticks(int seconds) {
   report("ticks.cpu_ns_a_vm_and_tick",
          cpu / (ticks * static_cast<double>(vms == 0 ? 1 : vms)), "(reported)",
          true);
+  report("ticks.journal_bytes", static_cast<double>(written), "> 0",
+         written > 0);
+  agent.reset();
+  std::filesystem::remove_all(scratch);
 }
 
 }  // namespace outrider::check

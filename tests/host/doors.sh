@@ -12,8 +12,10 @@ cleanup() {
   rm -rf "$scratch"
 }
 trap cleanup EXIT
-printf 'control: {socket: %s/control.sock, mode: "0666"}\n' "$scratch" \
-  >"$scratch/outrider.yaml"
+cat >"$scratch/outrider.yaml" <<YAML
+control: {socket: $scratch/control.sock, mode: "0666"}
+journal: {directory: $scratch/journal}
+YAML
 outrider() { "$bin/outrider" --socket "$scratch/control.sock" "$@"; }
 wrong=0
 # gives CODE WORDS COMMAND...: exits so and says so.
@@ -58,6 +60,9 @@ gives 0 'web' outrider top --batch --interval 0.5 --count 2
 gives 0 'demand_mcpu' outrider top --batch --csv --interval 0.5 --count 2
 gives 2 '' outrider top --sort nothing
 gives 0 '' outrider record "$scratch/a.rec" --seconds 2 --period-ms 20
+gives 0 'identical: yes' outrider replay "$scratch/journal"
+gives 0 'decided by' outrider explain web --at "$(date -u +%FT%TZ)" \
+  --journal "$scratch/journal"
 gives 0 'web' outrider record --replay "$scratch/a.rec"
 size=$(stat -c %s "$scratch/a.rec")
 head -c $((size - 7)) "$scratch/a.rec" >"$scratch/torn.rec"

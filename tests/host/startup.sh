@@ -29,6 +29,7 @@ done
 
 cat >"$scratch/outrider.yaml" <<YAML
 control: {socket: $scratch/control.sock}
+journal: {directory: $scratch/journal}
 YAML
 
 python3 - "$bin/outriderd" "$scratch" $runs $vms $limit_ms <<'PYTHON'

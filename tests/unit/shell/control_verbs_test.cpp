@@ -20,6 +20,7 @@ class ControlVerbs : public testing::Test {
     config_.sense.sensor = SensorChoice::kFiles;
     config_.discovery = {
         .libvirt = false, .proxmox = false, .processes = false};
+    config_.journal.enabled = false;
     config_.loop_priority = 0;
     config_.vm_count_max = 5;
     auto agent = Agent::make(config_);

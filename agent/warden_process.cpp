@@ -21,8 +21,8 @@ constexpr int kPatienceMs = 500;
 
 // The warden's descriptors, from here on: what it is given, and no others.
 constexpr int kFirstFd = 3;
-constexpr std::array<const char*, 4> kFdOptions = {"--table-fd", "--parent-fd",
-                                                   "--mount-fd", "--ready-fd"};
+constexpr std::array<const char*, 5> kFdOptions = {
+    "--table-fd", "--parent-fd", "--mount-fd", "--lifeline-fd", "--ready-fd"};
 constexpr int kFdsEnd = kFirstFd + static_cast<int>(kFdOptions.size());
 
 Fd open_pidfd(pid_t pid) {
@@ -127,15 +127,17 @@ Result<WardenProcess> WardenProcess::start(const WardenOptions& options) {
   const Fd ours = open_pidfd(::getpid());
   std::array<int, 2> ends{};
   if (!ours) return fail(errno, "warden: pidfd_open");
+  auto lifeline = Lifeline::make();
+  if (!lifeline) return pass(lifeline, "warden");
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return fail(errno, "warden: pipe");
   const Fd ready{ends[0]};
   Fd told{ends[1]};
-  auto pid =
-      spawn(command_line(*program, options),
-            {options.table_fd, ours.get(), options.mount_fd, told.get()});
+  auto pid = spawn(command_line(*program, options),
+                   {options.table_fd, ours.get(), options.mount_fd,
+                    lifeline->fd(), told.get()});
   told = Fd{};  // the end of the warden is then the end of the pipe
   if (!pid) return pass(pid, "warden");
-  WardenProcess warden{*pid, open_pidfd(*pid)};
+  WardenProcess warden{*pid, open_pidfd(*pid), *std::move(lifeline)};
   if (!warden.pidfd_ || !gets_a_byte(ready.get())) {
     warden.stop();
     return fail(0, "warden: " + *program + " does not come to watch");

@@ -7,6 +7,7 @@
 
 #include "agent/base/result.h"
 #include "agent/base/units.h"
+#include "agent/baseline/lifeline.h"
 #include "agent/sys/fd.h"
 
 namespace outrider {
@@ -20,7 +21,9 @@ struct WardenOptions {
 };
 
 /// The warden of this process. Invariant: it was watching when `start` came
-/// back. Destroying this leaves it at work: it sees this process end.
+/// back. Started and destroyed by the thread that writes the knobs, whose end
+/// it sees at once. Destroying this leaves it at work: it sees this process
+/// end.
 class WardenProcess {
  public:
   /// Waits until it watches, at most half a second. Errors: it cannot be
@@ -38,10 +41,12 @@ class WardenProcess {
   void stop();
 
  private:
-  WardenProcess(pid_t pid, Fd pidfd) : pid_(pid), pidfd_(std::move(pidfd)) {}
+  WardenProcess(pid_t pid, Fd pidfd, Lifeline lifeline)
+      : pid_(pid), pidfd_(std::move(pidfd)), lifeline_(std::move(lifeline)) {}
 
   pid_t pid_ = -1;  // -1: waited for
   Fd pidfd_;
+  Lifeline lifeline_;
 };
 
 }  // namespace outrider

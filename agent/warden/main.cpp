@@ -14,9 +14,12 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <string_view>
+#include <utility>
 
+#include "agent/baseline/lifeline.h"
 #include "agent/baseline/mapping.h"
 #include "agent/baseline/restore.h"
 #include "agent/sys/clock.h"
@@ -32,7 +35,8 @@ constexpr int kAttemptPauseMs = 2;
 
 constexpr const char* kUsage =
     "usage: outrider-warden --table-fd N --parent-fd N --mount-fd N\n"
-    "                       --hang-ms N [--priority N] [--ready-fd N]\n"
+    "                       --lifeline-fd N --hang-ms N [--priority N]\n"
+    "                       [--ready-fd N]\n"
     "\n"
     "outriderd starts it; there is no need to do so by hand. When the process\n"
     "behind the pidfd dies, or does not beat for --hang-ms, every knob in the\n"
@@ -43,16 +47,18 @@ struct Arguments {
   int table_fd = -1;
   int parent_fd = -1;  // pidfd
   int mount_fd = -1;
+  int lifeline_fd = -1;
   int ready_fd = -1;  // gets a byte when it watches
   int hang_ms = 0;
   int priority = 0;  // SCHED_FIFO; 0: an ordinary process
 };
 
 bool parse(std::span<char*> words, Arguments& arguments) {
-  const std::array<std::pair<std::string_view, int*>, 6> options{{
+  const std::array<std::pair<std::string_view, int*>, 7> options{{
       {"--table-fd", &arguments.table_fd},
       {"--parent-fd", &arguments.parent_fd},
       {"--mount-fd", &arguments.mount_fd},
+      {"--lifeline-fd", &arguments.lifeline_fd},
       {"--ready-fd", &arguments.ready_fd},
       {"--hang-ms", &arguments.hang_ms},
       {"--priority", &arguments.priority},
@@ -69,8 +75,8 @@ bool parse(std::span<char*> words, Arguments& arguments) {
     if (parsed.ec != std::errc{} || parsed.ptr != text.end()) return false;
   }
   return words.empty() && arguments.table_fd >= 0 && arguments.parent_fd >= 0 &&
-         arguments.mount_fd >= 0 && arguments.hang_ms >= 8 &&
-         arguments.priority >= 0;
+         arguments.mount_fd >= 0 && arguments.lifeline_fd >= 0 &&
+         arguments.hang_ms >= 8 && arguments.priority >= 0;
 }
 
 // What fails here makes it slower on a bad day, and is no reason to do without.
@@ -96,17 +102,22 @@ void outlive_the_agent() {
 
 class Warden {
  public:
-  Warden(const Arguments& arguments, BaselineFile& file)
+  Warden(const Arguments& arguments, BaselineFile& file, Lifeline lifeline)
       : arguments_(arguments),
         file_(file),
+        lifeline_(std::move(lifeline)),
         watch_(std::chrono::milliseconds{arguments.hang_ms}) {}
 
   int run() {
     for (;;) {
       touch_new_records();
-      pollfd parent{.fd = arguments_.parent_fd, .events = POLLIN, .revents = 0};
       const Instant before = monotonic_now();
-      const int ready = ::poll(&parent, 1, pause_ms());
+      const auto news = lifeline_ ? lifeline_->wait(before + watch_.pause())
+                                  : Lifeline::News::kNone;
+      if (news == Lifeline::News::kEnded) return put_back("the agent died");
+      pollfd parent{.fd = arguments_.parent_fd, .events = POLLIN, .revents = 0};
+      const int ready = ::poll(&parent, 1, lifeline_ ? 0 : pause_ms());
+      if (news == Lifeline::News::kLetGo) lifeline_.reset();
       if (ready > 0 && (parent.revents & POLLNVAL) != 0) return kExitError;
       if (ready > 0) return put_back("the agent died");
       if (ready < 0 && errno != EINTR) return put_back("cannot watch it");
@@ -168,6 +179,7 @@ class Warden {
 
   Arguments arguments_;
   BaselineFile& file_;
+  std::optional<Lifeline> lifeline_;  // none: the pidfd tells, later
   HangWatch watch_;
   std::uint32_t touched_ = 0;
 };
@@ -190,8 +202,10 @@ int run(const Arguments& arguments) {
   if (!mapping->is_of(*boot_id)) {
     return complain({EINVAL, "no table of baselines of this boot"});
   }
+  auto lifeline = Lifeline::open(arguments.lifeline_fd);
+  if (!lifeline) return complain(lifeline.error());
   prioritise(arguments.priority);
-  Warden warden{arguments, mapping->file()};
+  Warden warden{arguments, mapping->file(), *std::move(lifeline)};
   if (arguments.ready_fd >= 0) {
     (void)!::write(arguments.ready_fd, "1", 1);  // the agent is gone: then we
     (void)::close(arguments.ready_fd);           // notice at once

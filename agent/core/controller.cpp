@@ -78,6 +78,7 @@ struct Controller::Inside {
             const Seat& seat) const;
   void ponder();
   void make_room();
+  void follow_mode(Seat& seat) const;
   void suspend(const Seat& seat);
   void resume(Seat& seat);
   void load(FieldReader& in);
@@ -228,6 +229,15 @@ void Controller::Inside::make_room() {
   }
   plan.reserve(actions);
   grown.reserve(actions);
+}
+
+// Whoever ends enforcing puts the baseline back, for advice as well.
+void Controller::Inside::follow_mode(Seat& seat) const {
+  const bool was_enforced = seat.state.policy.mode == Mode::kEnforce;
+  seat.resolve(rules);
+  const bool has_ended =
+      was_enforced && seat.state.policy.mode != Mode::kEnforce;
+  if (has_ended || !seat.is_managed()) seat.stand_back();
 }
 
 void Controller::Inside::suspend(const Seat& seat) {
@@ -412,16 +422,12 @@ void Controller::set_mode(VmId vm, Mode mode) {
   Seat* seat = inside_->seat(vm);
   if (seat == nullptr) return;
   seat->mode_asked = mode;
-  seat->resolve(inside_->rules);
-  if (!seat->is_managed()) seat->stand_back();
+  inside_->follow_mode(*seat);
 }
 
 void Controller::set_host_mode(Mode mode) {
   inside_->rules.policy.mode = mode;
-  for (const auto& seat : inside_->seats) {
-    seat->resolve(inside_->rules);
-    if (!seat->is_managed()) seat->stand_back();
-  }
+  for (const auto& seat : inside_->seats) inside_->follow_mode(*seat);
 }
 
 std::size_t Controller::vm_count() const { return inside_->seats.size(); }

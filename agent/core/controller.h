@@ -153,6 +153,7 @@ class Controller {
   /// It is here to stay, with its baseline in force.
   void take_up(VmId vm);
   /// An operator's own choice for it: the least of this and the policy's holds.
+  /// Where that ends enforcing, putting its baseline back is the caller's.
   void set_mode(VmId vm, Mode mode);
   /// Likewise for all.
   void set_host_mode(Mode mode);

@@ -214,6 +214,33 @@ TEST(Controller, LeavesAVmThatWasLetGo) {
   EXPECT_FALSE(bench.run(seconds{1}).empty());
 }
 
+TEST(Controller, BeginsAnewAfterAdvice) {
+  // Its baseline is put back when enforcing ends, so nothing of what it had set
+  // is there any more.
+  Bench bench(enforcing());
+  bench.add(1, "a", 1, MilliCpus{700});
+  const auto set_host = [&bench](Mode mode) {
+    bench.controller().set_host_mode(mode);
+  };
+  const auto set_one = [&bench](Mode mode) {
+    bench.controller().set_mode(VmId{1}, mode);
+  };
+  const auto check = [&bench](auto set_mode) {
+    bench.answer = Outcome::Kind::kApplied;
+    bench.run(seconds{8});
+    ASSERT_LT(bench.cap(1), 700);
+    set_mode(Mode::kAdvise);
+    EXPECT_EQ(bench.cap(1), 700);
+    EXPECT_FALSE(bench.state(1).in_charge);
+    bench.answer = Outcome::Kind::kUnconfirmed;  // advice changes nothing
+    bench.run(seconds{2});
+    set_mode(Mode::kEnforce);
+    EXPECT_FALSE(caps_of(bench.run(seconds{2})).empty());
+  };
+  check(set_host);
+  check(set_one);
+}
+
 TEST(Controller, RefusesFloorsThatCannotBeMet) {
   Policy policy = enforcing();
   policy.vms = {{.match = "big*",

@@ -66,12 +66,13 @@ int run(const Arguments& arguments) {
 
 int run(int count, char** words) {
   CLI::App app{
-      "outriderd watches what each VM of this host demands.\n"
-      "It writes to no knob of any VM (mode: observe). Ask it with "
-      "`outrider`.\n"
+      "outriderd watches what each VM of this host demands and forecasts it.\n"
+      "With `mode: enforce` in its configuration it moves the VMs' CPU limits\n"
+      "before the demand arrives; without, it only observes. However it ends,\n"
+      "limits go back to what they were. Ask it with `outrider`.\n"
       "\n"
       "Needs root, or CAP_BPF, CAP_PERFMON, CAP_SYS_PTRACE, CAP_SYS_NICE,\n"
-      "CAP_IPC_LOCK and CAP_DAC_READ_SEARCH;\n"
+      "CAP_IPC_LOCK and CAP_DAC_READ_SEARCH, and CAP_DAC_OVERRIDE to enforce;\n"
       "what it has to do without, it says at its start and in `outrider "
       "status`.\n"};
   Arguments arguments;

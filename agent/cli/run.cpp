@@ -27,8 +27,10 @@ constexpr const char* kFooter =
 }  // namespace
 
 int run_outrider(int argc, const char* const* argv) {
-  CLI::App app{"Watches what the VMs of this host demand, not what they use.",
-               "outrider"};
+  CLI::App app{
+      "Tells what each VM demands and holds, and says how far outriderd "
+      "goes.",
+      "outrider"};
   CommonOptions common{.socket = ControlConfig{}.socket, .json = false};
   Command chosen;
   app.add_option("--socket", common.socket, "outriderd's control socket")

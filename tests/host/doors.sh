@@ -56,6 +56,11 @@ gives 1 'no such process' outrider vm attach --pid 4194300
 gives 1 'attached already' outrider vm attach --pid "$vm"
 gives 0 'pid-' outrider vm detach "pid-$vm"
 gives 0 'web' outrider vm attach --pid "$vm" --name web
+gives 0 'observe' outrider mode
+gives 0 'advise' outrider mode advise
+gives 0 'web' outrider allocations
+gives 0 'web' outrider explain web
+gives 0 'observe' outrider vm mode web observe
 gives 0 'web' outrider top --batch --interval 0.5 --count 2
 gives 0 'demand_mcpu' outrider top --batch --csv --interval 0.5 --count 2
 gives 2 '' outrider top --sort nothing
@@ -74,6 +79,11 @@ printf 'no_such_key: 1\n' >"$scratch/bad.yaml"
 gives 2 'no_such_key' "$bin/outriderd" --check-config --config "$scratch/bad.yaml"
 gives 0 'tick_period_ms' "$bin/outriderd" --check-config
 gives 1 'answers at' "$bin/outriderd" --config "$scratch/outrider.yaml"
+
+# The configuration that README shows.
+awk '/^```yaml/ { on = 1; next } /^```/ { on = 0 } on' README.md \
+  >"$scratch/shown.yaml"
+gives 0 'ci-*' "$bin/outriderd" --check-config --config "$scratch/shown.yaml"
 
 python3 - "$scratch/control.sock" <<'PYTHON' || wrong=1
 import json, socket, sys

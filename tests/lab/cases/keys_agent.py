@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the cases about the configuration's keys share: outriderd with a
-configuration of its own, small VMs in cgroups as hosts have them."""
+"""What cases about keys and commands share: outriderd with a configuration of
+its own, small VMs in cgroups as hosts have them."""
 import json
 import os
 import socket
@@ -16,10 +16,11 @@ PROXMOX = CGROUPS + "/qemu.slice/100.scope"
 wrong = []
 
 
-def holds(key, condition, seen=""):
-    print("%s: %s %s" % ("ok" if condition else "FAILS", key, seen), flush=True)
+def holds(what, condition, seen=""):
+    print("%s: %s %s" % ("ok" if condition else "FAILS", what, seen),
+          flush=True)
     if not condition:
-        wrong.append(key)
+        wrong.append(what)
 
 
 class Agent:
@@ -91,6 +92,6 @@ def make_cgroups():
 
 
 def finish():
-    print("%d keys are ignored: %s" % (len(wrong), ", ".join(wrong))
-          if wrong else "every key does something")
+    print("%d are wrong: %s" % (len(wrong), ", ".join(wrong))
+          if wrong else "all is as it should be")
     sys.exit(1 if wrong else 0)

@@ -60,7 +60,8 @@ void write_change(const VmState& vm, Mode mode, JsonText& reply) {
   if (is_in_charge == (mode == Mode::kEnforce)) return;
   Action action;
   action.vm = vm.facts.id;
-  action.old = vm.applied.count();
+  action.old =
+      is_in_charge ? vm.applied.count() : vm.facts.baseline_cap.count();
   action.value =
       is_in_charge ? vm.facts.baseline_cap.count() : vm.target.count();
   action.reason = is_in_charge ? Reason::kBaseline : vm.reason;

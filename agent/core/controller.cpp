@@ -231,13 +231,14 @@ void Controller::Inside::make_room() {
   grown.reserve(actions);
 }
 
-// Whoever ends enforcing puts the baseline back, for advice as well.
+// Advice is answered as if it had been carried out, and whoever ends enforcing
+// puts the baseline back: in either direction what is believed to be set is
+// not.
 void Controller::Inside::follow_mode(Seat& seat) const {
   const bool was_enforced = seat.state.policy.mode == Mode::kEnforce;
   seat.resolve(rules);
-  const bool has_ended =
-      was_enforced && seat.state.policy.mode != Mode::kEnforce;
-  if (has_ended || !seat.is_managed()) seat.stand_back();
+  const bool is_enforced = seat.state.policy.mode == Mode::kEnforce;
+  if (is_enforced != was_enforced || !seat.is_managed()) seat.stand_back();
 }
 
 void Controller::Inside::suspend(const Seat& seat) {

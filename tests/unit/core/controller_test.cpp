@@ -215,9 +215,11 @@ TEST(Controller, LeavesAVmThatWasLetGo) {
 }
 
 TEST(Controller, BeginsAnewAfterAdvice) {
-  // Its baseline is put back when enforcing ends, so nothing of what it had set
-  // is there any more.
-  Bench bench(enforcing());
+  // Its baseline is put back when enforcing ends, and advice is answered as if
+  // it had been carried out: nothing of what was set is there.
+  Policy policy = enforcing();
+  policy.cpu.weights = true;
+  Bench bench(policy);
   bench.add(1, "a", 1, MilliCpus{700});
   const auto set_host = [&bench](Mode mode) {
     bench.controller().set_host_mode(mode);
@@ -226,16 +228,16 @@ TEST(Controller, BeginsAnewAfterAdvice) {
     bench.controller().set_mode(VmId{1}, mode);
   };
   const auto check = [&bench](auto set_mode) {
-    bench.answer = Outcome::Kind::kApplied;
     bench.run(seconds{8});
     ASSERT_LT(bench.cap(1), 700);
     set_mode(Mode::kAdvise);
     EXPECT_EQ(bench.cap(1), 700);
     EXPECT_FALSE(bench.state(1).in_charge);
-    bench.answer = Outcome::Kind::kUnconfirmed;  // advice changes nothing
     bench.run(seconds{2});
     set_mode(Mode::kEnforce);
-    EXPECT_FALSE(caps_of(bench.run(seconds{2})).empty());
+    const auto written = bench.run(milliseconds{100});
+    EXPECT_EQ(caps_of(written).size(), 1U);
+    EXPECT_EQ(written.size(), 3U);  // burst and weight as well
   };
   check(set_host);
   check(set_one);

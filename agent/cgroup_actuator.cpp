@@ -5,6 +5,8 @@
 #include <cassert>
 #include <cerrno>
 
+#include "agent/sys/clock.h"
+
 namespace outrider {
 namespace {
 
@@ -101,6 +103,13 @@ void CgroupActuator::apply(std::span<const Action> plan,
   if (writes_ != writes_before) (void)restore_all();
 }
 
+void CgroupActuator::apply_at_once(std::span<const Action> plan,
+                                   std::span<Outcome> outcomes) {
+  at_once_ = true;
+  apply(plan, outcomes);
+  at_once_ = false;
+}
+
 Outcome CgroupActuator::carry_out(const Action& action) {
   VmKnobs* vm = find(action.vm);
   if (vm == nullptr) return failed(ENOENT);
@@ -178,7 +187,7 @@ Outcome CgroupActuator::set_idle(VmKnobs& vm, HeldKnob& idle,
 
 Outcome CgroupActuator::set(HeldKnob& knob, Reason reason,
                             const KnobValue& wanted) {
-  const KnobReading now = knob.file.read();
+  const KnobReading now = look(knob);
   if (now.error != 0) return failed(now.error);
   if (reason != Reason::kReassert && !is_ours(knob, now.text)) {
     knob.told = now.text;
@@ -189,6 +198,13 @@ Outcome CgroupActuator::set(HeldKnob& knob, Reason reason,
     return told(Outcome::Kind::kApplied, knob, now.text);
   }
   return write(knob, now.text, wanted);
+}
+
+// What was announced and not confirmed may stand there or not.
+KnobReading CgroupActuator::look(const HeldKnob& knob) const {
+  const bool is_known =
+      knob.slot && knob.announced == knob.settled && !knob.told;
+  return at_once_ && is_known ? KnobReading{0, knob.settled} : knob.file.read();
 }
 
 Outcome CgroupActuator::write(HeldKnob& knob, const KnobValue& now,
@@ -223,6 +239,7 @@ int CgroupActuator::write_text(HeldKnob& knob, const KnobValue& text) {
   knob.told.reset();
   ++writes_;
   const int error = knob.file.write(text);
+  written_at_ = monotonic_now();
   if (error != 0) {
     knob.announced = knob.settled;
     table_->confirm(*knob.slot, knob.settled.view());

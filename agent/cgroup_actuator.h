@@ -61,6 +61,9 @@ class CgroupActuator : public Actuator {
   /// written is back at its baseline.
   void apply(std::span<const Action> plan,
              std::span<Outcome> outcomes) override;
+  /// As `apply`, for a caller who knows that nobody else has written since he
+  /// last looked: without the first pread, where what that would give is known.
+  void apply_at_once(std::span<const Action> plan, std::span<Outcome> outcomes);
 
   /// Takes what the knobs say now as settled. What somebody else wrote (the
   /// warden, too) becomes the baseline of the next write; what is still ours
@@ -84,6 +87,8 @@ class CgroupActuator : public Actuator {
   void find_foreign(VmId vm, std::vector<ForeignWrite>& found);
   /// How often a file was written, failures too.
   std::uint64_t writes() const { return writes_; }
+  /// When the last of them returned.
+  Instant written_at() const { return written_at_; }
 
  private:
   VmKnobs* find(VmId vm);
@@ -93,6 +98,7 @@ class CgroupActuator : public Actuator {
   Outcome set_burst(VmKnobs& vm, HeldKnob& burst, const Action& action);
   Outcome set_idle(VmKnobs& vm, HeldKnob& idle, const Action& action);
   Outcome set(HeldKnob& knob, Reason reason, const KnobValue& wanted);
+  KnobReading look(const HeldKnob& knob) const;
   Outcome write(HeldKnob& knob, const KnobValue& now, const KnobValue& wanted);
   int touch(HeldKnob& knob, const KnobValue& now);
   int write_text(HeldKnob& knob, const KnobValue& text);
@@ -105,6 +111,8 @@ class CgroupActuator : public Actuator {
   BaselineTable* table_;
   std::uint64_t generation_;
   std::uint64_t writes_ = 0;
+  Instant written_at_{};
+  bool at_once_ = false;      // within apply_at_once
   std::vector<VmKnobs> vms_;  // sorted by id
 };
 

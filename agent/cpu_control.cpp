@@ -287,7 +287,7 @@ void CpuControl::edge(const SensorEvent& event) {
       .at = start, .vm = event.vm, .kind = kind, .value = event.value};
   const auto plan = controller_.edge(input);
   const Instant decided = monotonic_now();
-  const auto outcomes = carry_out(plan, start);
+  const auto outcomes = hand_over(plan, start);
   const Instant done = monotonic_now();
   if (journal_) {
     journal_->edge(input, {.actions = plan,
@@ -300,7 +300,9 @@ void CpuControl::edge(const SensorEvent& event) {
   latencies_.edge_to_loop.add(start - event.at);
   latencies_.edge_decide.add(decided - start);
   latencies_.edge_act.add(done - decided);
-  latencies_.edge_total.add(done - event.at);
+  if (!hands_) return;
+  const Instant written = hands_->actuator.written_at();
+  if (written >= decided) latencies_.edge_total.add(written - event.at);
 }
 
 // What came of it, in `outcomes_`.
@@ -309,13 +311,35 @@ std::span<const Outcome> CpuControl::carry_out(std::span<const Action> plan,
   outcomes_.resize(plan.size());
   if (plan.empty()) return outcomes_;
   for (std::size_t i = 0; i < plan.size(); ++i) {
-    const VmState* vm = controller_.find(plan[i].vm);
-    const bool is_enforced =
-        hands_ != nullptr && vm != nullptr && vm->policy.mode == Mode::kEnforce;
-    Actuator& hands =
-        is_enforced ? static_cast<Actuator&>(hands_->actuator) : dry_run_;
+    Actuator& hands = is_enforced(plan[i].vm)
+                          ? static_cast<Actuator&>(hands_->actuator)
+                          : dry_run_;
     hands.apply(plan.subspan(i, 1), std::span(outcomes_).subspan(i, 1));
   }
+  return settle(plan, now);
+}
+
+// All of one VM. That inotify is silent is known sooner than what a file says.
+std::span<const Outcome> CpuControl::hand_over(std::span<const Action> plan,
+                                               Instant now) {
+  if (plan.empty()) return {};
+  const VmId vm = plan.front().vm;
+  if (!is_enforced(vm) || !hands_->foreign.is_quiet(vm)) {
+    return carry_out(plan, now);
+  }
+  outcomes_.resize(plan.size());
+  hands_->actuator.apply_at_once(plan, outcomes_);
+  return settle(plan, now);
+}
+
+bool CpuControl::is_enforced(VmId vm) const {
+  const VmState* state = controller_.find(vm);
+  return hands_ != nullptr && state != nullptr &&
+         state->policy.mode == Mode::kEnforce;
+}
+
+std::span<const Outcome> CpuControl::settle(std::span<const Action> plan,
+                                            Instant now) {
   controller_.settle(plan, outcomes_);
   for (std::size_t i = 0; i < plan.size(); ++i) {
     note(plan[i], outcomes_[i], now);

@@ -40,7 +40,7 @@ struct LastAction {
 struct StageLatencies {
   LatencyHistogram edge_to_loop;  // the kernel called -> the loop took it up
   LatencyHistogram edge_decide;   // -> decided
-  LatencyHistogram edge_act;      // -> written and read back
+  LatencyHistogram edge_act;      // -> written, read back and noted
   LatencyHistogram edge_total;    // the kernel called -> written
   LatencyHistogram tick_decide;
   LatencyHistogram tick_act;  // of ticks that wrote something
@@ -121,6 +121,9 @@ class CpuControl {
   void fill_inputs(const Demand& demand);
   void decide(const TickInput& input, Instant start);
   std::span<const Outcome> carry_out(std::span<const Action> plan, Instant now);
+  std::span<const Outcome> hand_over(std::span<const Action> plan, Instant now);
+  std::span<const Outcome> settle(std::span<const Action> plan, Instant now);
+  bool is_enforced(VmId vm) const;
   void note(const Action& action, const Outcome& outcome, Instant now);
   void adopt_after_warden();
   void on_foreign(const ForeignWrite& write, Instant now);

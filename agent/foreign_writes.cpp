@@ -32,6 +32,7 @@ Result<> ForeignWrites::watch(VmId vm, std::span<const std::string> cgroups) {
         std::upper_bound(watches_.begin(), watches_.end(), number, by_number),
         {number, vm});
   }
+  std::lower_bound(vms_.begin(), vms_.end(), vm, by_id)->complete = true;
   return {};
 }
 
@@ -83,6 +84,14 @@ void ForeignWrites::drain() {
   // It stopped for want of room: there may be more.
   const std::size_t room = buffer.size() - static_cast<std::size_t>(got);
   if (room < sizeof(inotify_event) + NAME_MAX + 1) behind_ = true;
+}
+
+bool ForeignWrites::is_quiet(VmId vm) {
+  drain();
+  const auto by_id = [](const Watched& a, VmId b) { return a.vm < b; };
+  const auto its = std::lower_bound(vms_.begin(), vms_.end(), vm, by_id);
+  return !behind_ && its != vms_.end() && its->vm == vm && its->complete &&
+         !its->changed;
 }
 
 std::span<const ForeignWrite> ForeignWrites::take(Instant now,

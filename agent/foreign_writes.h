@@ -34,6 +34,10 @@ class ForeignWrites {
   Result<> watch(VmId vm, std::span<const std::string> cgroups);
   void forget(VmId vm);
 
+  /// True if no knob of the VM was written by anybody, others or not, since
+  /// the last `take`. One read(2).
+  bool is_quiet(VmId vm);
+
   /// What others have written since the last call, each value once. To be
   /// called each tick; does not block. Valid until the next call.
   std::span<const ForeignWrite> take(Instant now, CgroupActuator& hands);
@@ -46,6 +50,7 @@ class ForeignWrites {
   struct Watched {
     VmId vm{};
     bool changed = false;
+    bool complete = false;  // all its directories are watched
   };
 
   ForeignWrites(Fd inotify, std::string mount)

@@ -149,6 +149,26 @@ TEST_F(CgroupActuatorTest, KeepsOffWhatSomebodyElseWrote) {
             "max 100000");
 }
 
+TEST_F(CgroupActuatorTest, AtOnceItTakesTheCallersWordForIt) {
+  attach(1, kPlain);
+  const auto at_once = [this](std::int64_t value) {
+    const Action action = cap(1, value, Reason::kEdge);
+    Outcome outcome;
+    hands_.apply_at_once({&action, 1}, {&outcome, 1});
+    return outcome;
+  };
+  put(kPlain, "cpu.max", "60000 100000");
+  EXPECT_EQ(at_once(200), foreign(600));  // what is untouched is read
+  put(kPlain, "cpu.max", "max 100000");
+  EXPECT_EQ(at_once(200), applied(200));
+  put(kPlain, "cpu.max", "70000 100000");  // the caller was wrong
+  EXPECT_EQ(at_once(300), applied(300));
+  EXPECT_EQ(says(kPlain, "cpu.max"), "30000 100000");
+  put(kPlain, "cpu.max", "70000 100000");
+  EXPECT_EQ(apply_one(hands_, cap(1, 400)), foreign(700));
+  EXPECT_EQ(at_once(400), foreign(700));  // known to be another's
+}
+
 TEST_F(CgroupActuatorTest, KeepsOffWhatChangedBeforeItsFirstWrite) {
   attach(1, kPlain);
   put(kPlain, "cpu.max", "70000 100000");

@@ -45,6 +45,22 @@ TEST_F(ForeignWritesTest, TellsOfAValueOnce) {
   EXPECT_EQ(take(), (Found{wrote(1, Knob::kCpuMax, 800)}));
 }
 
+TEST_F(ForeignWritesTest, IsQuietUntilAnybodyWrites) {
+  EXPECT_FALSE(others_.is_quiet(VmId{1}));  // it cannot know
+  attach(1, kPlain);
+  attach(2, kLibvirt);
+  EXPECT_TRUE(others_.is_quiet(VmId{1}));
+  apply_one(hands_, cap(1, 200));
+  EXPECT_FALSE(others_.is_quiet(VmId{1}));
+  EXPECT_TRUE(others_.is_quiet(VmId{2}));
+  EXPECT_EQ(take(), Found{});
+  EXPECT_TRUE(others_.is_quiet(VmId{1}));
+  put(kPlain, "cpu.max", "70000 100000");
+  EXPECT_FALSE(others_.is_quiet(VmId{1}));
+  // What it has looked at is not lost.
+  EXPECT_EQ(take(), (Found{wrote(1, Knob::kCpuMax, 700)}));
+}
+
 TEST_F(ForeignWritesTest, LooksWhereTheWeightIsToo) {
   attach(1, kLibvirt);
   apply_one(hands_, {.vm = VmId{1}, .knob = Knob::kCpuWeight, .value = 400});

@@ -8,7 +8,6 @@
 //   kill_check busy SECONDS       every CPU has more to do than it can
 //   kill_check strand DIR         leaves caps there, agent and warden dead
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -16,7 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -32,6 +30,7 @@
 #include "agent/sys/clock.h"
 #include "agent/sys/fd.h"
 #include "tests/host/cap_writer.h"
+#include "tests/host/measure.h"
 
 namespace outrider {
 namespace {
@@ -44,10 +43,6 @@ constexpr std::uint32_t kCaps = 200;
 constexpr Duration kPatience = seconds{5};
 constexpr Duration kRoundPause = microseconds{300};  // writes most of the time
 constexpr Duration kTick = milliseconds{20};         // as the agent
-
-double ms(Duration duration) {
-  return static_cast<double>(duration.count()) / 1e6;
-}
 
 class Checker {
  public:
@@ -141,26 +136,6 @@ class Checker {
   WriterWord* word_ = nullptr;
   pid_t writer_ = -1;
 };
-
-/// Above what else runs on this machine: it measures.
-void prioritise() {
-  const sched_param param{.sched_priority = 1};
-  if (::sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0) {
-    std::perror("SCHED_FIFO");
-    std::exit(1);
-  }
-}
-
-struct Spread {
-  Duration p50;
-  Duration p99;
-  Duration max;
-};
-Spread spread_of(std::vector<Duration> values) {
-  std::sort(values.begin(), values.end());
-  const std::size_t n = values.size();
-  return {values[n / 2], values[std::min(n - 1, n * 99 / 100)], values[n - 1]};
-}
 
 bool Checker::kill(int count, Duration p99_max) {
   std::mt19937 random{20};  // which instants: the machine's noise does the rest

@@ -158,7 +158,7 @@ def main():
                       check_edges, check_discovery, check_process,
                       check_control):
             check()
-        check_cgroup_mount(vms[0].pid)
+        check_cgroup_mount(vms[0].machine)
     finally:
         for vm in vms:
             vm.kill()

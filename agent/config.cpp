@@ -65,6 +65,18 @@ mode_t read_mode(Fields& fields, mode_t base) {
   return base;
 }
 
+std::string mount_text(const std::string& mount) {
+  return mount.empty() ? "auto" : mount;
+}
+
+std::string read_cgroup_mount(Fields& fields, const std::string& base) {
+  const std::string text = fields.text("cgroup_mount", mount_text(base));
+  if (text == "auto") return "";
+  if (text.front() != '/')
+    fields.refuse("cgroup_mount", "auto or a path from /");
+  return text;
+}
+
 bool is_group_name(std::string_view name) {
   if (name.empty() || name.size() > kGroupBytesMax) return false;
   return std::all_of(name.begin(), name.end(), [](char c) {
@@ -181,9 +193,7 @@ Result<Config> parse_config(std::string name, std::string_view text,
   config.run_directory = fields.text("run_directory", base.run_directory);
   if (config.run_directory.front() != '/')
     fields.refuse("run_directory", "a path from /");
-  config.cgroup_mount = fields.text("cgroup_mount", base.cgroup_mount);
-  if (!config.cgroup_mount.empty() && config.cgroup_mount.front() != '/')
-    fields.refuse("cgroup_mount", "a path from /");
+  config.cgroup_mount = read_cgroup_mount(fields, base.cgroup_mount);
   fields.section("control", [&](Fields& section) {
     config.control = read_control(section, base.control);
   });
@@ -252,7 +262,7 @@ std::string dump_config(const Config& config) {
   put("tick_period_ms", ms(config.tick_period));
   put("slow_period_ms", ms(config.slow_period));
   put("run_directory", config.run_directory);
-  if (!config.cgroup_mount.empty()) put("cgroup_mount", config.cgroup_mount);
+  put("cgroup_mount", mount_text(config.cgroup_mount));
   open("control");
   put("socket", config.control.socket);
   out << YAML::Key << "mode" << YAML::Value << YAML::DoubleQuoted

@@ -151,6 +151,8 @@ def make_vcpu_cgroup():
 def main():
     make_cgroups()
     make_vcpu_cgroup()
+    with open(LIBVIRT + "/cpu.max", "w") as file:
+        file.write(UNCAPPED)
     vms = [start_vm("spin", LIBVIRT), start_vm("tick:10", PROXMOX),
            start_vm("tick:10")]
     try:

@@ -270,6 +270,8 @@ Result<> Agent::Loop::detach(VmId id) {
 void Agent::Loop::tick() {
   const std::uint64_t passed = tick_timer_->take();
   if (passed == 0) return;
+  // One and the same interrupt may have called for both: a hand-over is first.
+  vms_->take_events();
   ++ticks_;
   ticks_skipped_ += passed - 1;
   if (finder_->is_looking()) {

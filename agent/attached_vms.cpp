@@ -47,9 +47,12 @@ Result<> AttachedVms::open_bpf() {
     degraded_.push_back({missing.name, missing.cost});
   }
   handle_event_ = [this](const SensorEvent& event) { on_event(event); };
-  return world_.events.watch(bpf_->event_fd(), EPOLLIN, [this](std::uint32_t) {
-    bpf_->take_events(handle_event_);
-  });
+  return world_.events.watch(bpf_->event_fd(), EPOLLIN,
+                             [this](std::uint32_t) { take_events(); });
+}
+
+void AttachedVms::take_events() {
+  if (bpf_) bpf_->take_events(handle_event_);
 }
 
 void AttachedVms::open_files() {

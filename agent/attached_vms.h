@@ -58,6 +58,8 @@ class AttachedVms {
   Result<VmId> add(const VmIdentity& identity);
   void remove(VmId id, const char* why);
 
+  /// Takes up what the kernel has told since; also done as it tells.
+  void take_events();
   /// Reads the eyes now; valid until the next call.
   const Sample& sample();
   const Sample& last_sample() const;

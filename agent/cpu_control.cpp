@@ -249,16 +249,15 @@ void CpuControl::tick(const Demand& demand, const Sample& sample) {
   const Instant start = monotonic_now();
   if (hands_) {
     if (hands_->table.generation() != hands_->generation) adopt_after_warden();
-    for (const ForeignWrite& each :
-         hands_->foreign.take(sample.taken, hands_->actuator)) {
-      on_foreign(each, sample.taken);
-    }
+    look_for_others(sample.taken);
   }
   if (demand.interval > Duration{}) {
     follow_vcpus(sample);
     fill_inputs(demand);
     decide({.now = sample.taken, .interval = demand.interval, .vms = inputs_},
            start);
+    // Own writes are looked through now, so that an edge finds silence.
+    if (hands_ && !outcomes_.empty()) look_for_others(sample.taken);
   }
   beat();
 }
@@ -367,6 +366,12 @@ void CpuControl::note(const Action& action, const Outcome& outcome,
   }
   known->second.complained =
       is_refused || (known->second.complained && !is_well);
+}
+
+void CpuControl::look_for_others(Instant now) {
+  for (const ForeignWrite& each : hands_->foreign.take(now, hands_->actuator)) {
+    on_foreign(each, now);
+  }
 }
 
 void CpuControl::on_foreign(const ForeignWrite& write, Instant now) {

@@ -126,6 +126,7 @@ class CpuControl {
   bool is_enforced(VmId vm) const;
   void note(const Action& action, const Outcome& outcome, Instant now);
   void adopt_after_warden();
+  void look_for_others(Instant now);
   void on_foreign(const ForeignWrite& write, Instant now);
   Result<> take_hands();
   Result<> watch_warden();

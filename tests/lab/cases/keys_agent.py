@@ -73,7 +73,7 @@ def start_vm(mode, cgroup=None):
                 file.write("0")
     vm = subprocess.Popen(["minivm", "--mode", mode, "--forever"],
                           stdout=subprocess.PIPE, preexec_fn=enter)
-    vm.stdout.readline()
+    vm.machine = int(vm.stdout.readline().split()[1])  # "ready PID"
     return vm
 
 

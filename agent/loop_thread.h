@@ -12,4 +12,9 @@ namespace outrider {
 /// Errors: no CAP_SYS_NICE, or the cgroup has no real-time budget.
 Result<> prioritise_loop(int priority);
 
+/// Gives back the pages of code that only the start needed; what is run again
+/// comes back from the page cache by itself. Before prioritise_loop: locked
+/// pages stay. What cannot be given back stays, too.
+void drop_idle_code();
+
 }  // namespace outrider

@@ -168,7 +168,7 @@ class Seat {
   std::int64_t write_credit_ = 0;  // thousandths of a write
   bool seen_ = false;
   bool shrink_failed_ = false;
-  bool is_short_ = false;  // it was given less than it needs
+  bool is_short_ = false;        // it was given less than it needs
   bool was_lent_ = false;        // its cap holds a loan
   std::uint8_t start_left_ = 0;  // bits of Knob that are still to be set
   std::uint8_t start_failures_ = 0;

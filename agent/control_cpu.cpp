@@ -91,6 +91,10 @@ ControlAnswer mode(Agent& agent, const ControlCall& call, JsonText& reply) {
     reply.end();
     return {};
   }
+  auto can_be_met = cpu.check_mode(*wanted);
+  if (!can_be_met) {
+    return refusal(ControlCode::kRefused, std::move(can_be_met.error().what));
+  }
   auto done = cpu.set_mode(*wanted);
   if (!done) return refusal(std::move(done.error()));
   reply.member("mode", mode_name(cpu.mode()));

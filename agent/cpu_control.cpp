@@ -418,7 +418,18 @@ void CpuControl::stop() {
   if (restored) hands_->warden->stop();  // else it does what we could not
 }
 
+Result<> CpuControl::check_mode(Mode mode) const {
+  if (mode == Mode::kObserve) return {};
+  std::vector<VmFacts> vms;
+  for (std::size_t i = 0; i < controller_.vm_count(); ++i) {
+    vms.push_back(controller_.vm(i).facts);
+  }
+  return Controller::check(controller_.policy(), {.cpus = world_.cpus}, vms);
+}
+
 Result<> CpuControl::set_mode(Mode mode) {
+  auto can_be_met = check_mode(mode);
+  if (!can_be_met) return can_be_met;
   if (mode == Mode::kEnforce && !hands_) {
     auto taken = take_hands();
     if (!taken) return taken;

@@ -86,6 +86,9 @@ class CpuControl {
   Result<> release() { return set_mode(Mode::kObserve); }
 
   Mode mode() const { return controller_.policy().mode; }
+  /// Whether the policy can be met with the VMs that are here. Errors: as of
+  /// Controller::check.
+  Result<> check_mode(Mode mode) const;
   /// Errors: it cannot enforce here; the text says why.
   Result<> set_mode(Mode mode);
   /// Errors: no such VM.

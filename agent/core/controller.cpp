@@ -38,6 +38,12 @@ MilliCpus capacity_of(const Policy& policy, const HostFacts& host) {
                   MilliCpus{});
 }
 
+// A floor as it counts against capacity: its class's overcommit taken off.
+std::int64_t counted_floor(const Policy& policy, const VmPolicy& vm) {
+  const auto& vm_class = policy.classes[static_cast<std::size_t>(vm.vm_class)];
+  return vm.floor.count() * 1000 / vm_class.overcommit_permille;
+}
+
 }  // namespace
 
 struct Controller::Inside {
@@ -77,6 +83,7 @@ struct Controller::Inside {
   void push(std::vector<Action>& actions, const Action& action,
             const Seat& seat) const;
   void ponder();
+  Result<> check_floors() const;
   void make_room();
   void follow_mode(Seat& seat) const;
   void suspend(const Seat& seat);
@@ -241,6 +248,23 @@ void Controller::Inside::follow_mode(Seat& seat) const {
   if (is_enforced != was_enforced || !seat.is_managed()) seat.stand_back();
 }
 
+// Of those that count; the text is made only where it is needed. While the host
+// is only observed, no floor is in force.
+Result<> Controller::Inside::check_floors() const {
+  if (rules.policy.mode == Mode::kObserve) return {};
+  std::int64_t floors = 0;
+  for (const auto& seat : seats) {
+    if (seat->mode_asked == Mode::kObserve) continue;
+    floors += counted_floor(rules.policy, seat->state.policy);
+  }
+  if (floors <= capacity().count()) return {};
+  std::vector<VmFacts> vms;
+  for (const auto& seat : seats) {
+    if (seat->mode_asked != Mode::kObserve) vms.push_back(seat->state.facts);
+  }
+  return check(rules.policy, host, vms);
+}
+
 void Controller::Inside::suspend(const Seat& seat) {
   const std::string& uuid = seat.state.facts.uuid;
   if (uuid.empty()) return;
@@ -285,9 +309,7 @@ Result<> Controller::check(const Policy& policy, const HostFacts& host,
   std::vector<std::pair<MilliCpus, const VmFacts*>> largest;
   for (const VmFacts& vm : vms) {
     const VmPolicy holds = resolve(policy, vm);
-    const auto& vm_class =
-        policy.classes[static_cast<std::size_t>(holds.vm_class)];
-    floors += holds.floor.count() * 1000 / vm_class.overcommit_permille;
+    floors += counted_floor(policy, holds);
     largest.emplace_back(holds.floor, &vm);
   }
   const MilliCpus capacity = capacity_of(policy, host);
@@ -322,13 +344,9 @@ Result<> Controller::add_vm(const VmFacts& vm) {
   Inside& in = *inside_;
   const auto place = in.place_of(vm.id);
   assert(place == in.seats.end() || (*place)->state.facts.id != vm.id);
-  std::vector<VmFacts> vms = {vm};
-  for (const auto& seat : in.seats) {
-    if (seat->mode_asked != Mode::kObserve) vms.push_back(seat->state.facts);
-  }
-  auto checked = check(in.rules.policy, in.host, vms);
   Seat& seat = **in.seats.insert(
       place, std::make_unique<Seat>(vm, in.rules, in.make_forecaster));
+  auto checked = in.check_floors();
   if (!checked) {
     seat.mode_asked = Mode::kObserve;
     seat.resolve(in.rules);

@@ -123,7 +123,8 @@ class Controller {
   Result<> change_policy(Policy policy);
 
   /// What was learned of its UUID before is taken up. Errors: as of `check`,
-  /// with it; it is only observed then. Asserts that its id is new.
+  /// with it, unless the host is only observed; it is only observed then.
+  /// Asserts that its id is new.
   Result<> add_vm(const VmFacts& vm);
   /// What was learned is kept by UUID, or dropped, as the policy says. Nothing
   /// happens if there is no such VM.

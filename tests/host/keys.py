@@ -13,7 +13,8 @@ import tempfile
 
 BIN = os.environ.get("OUTRIDER_BUILD", "build/release") + "/bin"
 CLASSES = ("critical", "production", "development", "batch")
-UNIT = "tests/unit/core/policy_keys_test.cpp"
+UNITS = ("tests/unit/core/policy_keys_test.cpp",
+         "tests/unit/shell/journal_test.cpp")
 LABS = {"lab-keys": "tests/lab/cases/keys.py",
         "lab-keys-policy": "tests/lab/cases/keys_policy.py"}
 
@@ -25,6 +26,11 @@ PROOF = {
     "shadow.MonitoringInterval": "lab-keys-policy",
     "slow_period_ms": "lab-keys",
     "run_directory": "lab-keys-policy",
+    "cgroup_mount": "lab-keys",
+    "journal.enabled": "lab-keys",
+    "journal.directory": "lab-keys",
+    "journal.bytes_max": "JournalOnDisk.NeverGrowsAboveItsBound",
+    "journal.segment_bytes": "JournalOnDisk.BeginsANewSegmentAfterSoManyBytes",
     "control.socket": "lab-keys",
     "control.mode": "lab-keys",
     "control.group": "lab-keys",
@@ -127,7 +133,8 @@ def is_there(key, test):
         label = re.escape('"' + key) + '[":]'
         return re.search(label, open(LABS[test]).read())
     suite, name = test.split(".")
-    return "TEST(%s, %s)" % (suite, name) in open(UNIT).read()
+    wanted = "TEST(%s, %s)" % (suite, name)
+    return any(wanted in open(path).read() for path in UNITS)
 
 
 def main():

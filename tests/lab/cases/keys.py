@@ -147,6 +147,17 @@ def check_cgroup_mount(pid):
     holds("cgroup_mount", found == [False, True], str(found))
 
 
+def check_journal():
+    seen = []
+    for enabled in ("true", "false"):
+        where = "/run/journal-" + enabled
+        with Agent("journal: {enabled: %s, directory: %s}" % (enabled, where)):
+            time.sleep(1)
+            seen.append(os.path.isdir(where) and len(os.listdir(where)) > 0)
+    holds("journal.enabled", seen == [True, False], str(seen))
+    holds("journal.directory", seen[0])
+
+
 def main():
     make_cgroups()
     with open(LIBVIRT + "/cpu.max", "w") as file:
@@ -156,7 +167,7 @@ def main():
     try:
         for check in (check_paces, check_sensor, check_blame, check_guest_time,
                       check_edges, check_discovery, check_process,
-                      check_control):
+                      check_control, check_journal):
             check()
         check_cgroup_mount(vms[0].machine)
     finally:

@@ -9,6 +9,7 @@
 
 #include <filesystem>
 #include <thread>
+#include <vector>
 
 #include "agent/core/journal_replay.h"
 #include "agent/core/peak_forecaster.h"
@@ -107,6 +108,26 @@ TEST(JournalOnDisk, NeverGrowsAboveItsBound) {
   EXPECT_LE(size_of(options.config.directory), options.config.bytes_max);
   EXPECT_GT(size_of(options.config.directory), options.config.bytes_max / 2);
   EXPECT_GT(read_back(options.config.directory).segments, 2U);
+}
+
+TEST(JournalOnDisk, BeginsANewSegmentAfterSoManyBytes) {
+  std::vector<std::size_t> segments;
+  for (const std::uint64_t segment_bytes : {20'000U, 2'000'000U}) {
+    const TemporaryDir dir;
+    auto options = options_in(dir);
+    options.config.segment_bytes = segment_bytes;
+    {
+      Host host(options);
+      for (int i = 0; i < 4'000; ++i) {
+        host.tick();
+        if (i % 5 == 0) host.slow_tick();
+        if (i % 500 == 0) std::this_thread::sleep_for(milliseconds{30});
+      }
+    }
+    segments.push_back(read_back(options.config.directory).segments);
+  }
+  EXPECT_GT(segments[0], 2U);
+  EXPECT_EQ(segments[1], 1U);
 }
 
 TEST(JournalOnDisk, WhatDoesNotFitIsDroppedAndTold) {

@@ -312,18 +312,15 @@ Claim Seat::claim(const Rules& rules, Instant now) {
         quantile(rules, state.ahead, 500) + overhead());
   }
   asked_ = std::clamp(asked_, state.policy.floor, state.policy.ceiling);
-  return {.floor = state.policy.floor,
-          .ceiling = state.policy.ceiling,
-          .need = asked_,
-          .reserve = is_managed() ? ask_ : MilliCpus{},
-          .weight = state.policy.weight,
-          .rank = static_cast<std::uint8_t>(state.policy.vm_class)};
+  return claim_of(asked_);
 }
 
-Claim Seat::bare_claim() const {
+Claim Seat::bare_claim() const { return claim_of(need_); }
+
+Claim Seat::claim_of(MilliCpus need) const {
   return {.floor = state.policy.floor,
           .ceiling = state.policy.ceiling,
-          .need = need_,
+          .need = need,
           .reserve = is_managed() ? ask_ : MilliCpus{},
           .weight = state.policy.weight,
           .rank = static_cast<std::uint8_t>(state.policy.vm_class)};

@@ -131,6 +131,7 @@ class Seat {
  private:
   template <class Io, class Self>
   static void members(Io& io, Self& self);
+  Claim claim_of(MilliCpus need) const;
   MilliCpus overhead() const;
   MilliCpus quantile(const Rules& rules, const Forecast& forecast,
                      std::int64_t permille) const;

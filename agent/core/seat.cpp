@@ -31,6 +31,9 @@ constexpr Duration kLoanPeriod = milliseconds{500};
 constexpr Duration kRetryFirst = milliseconds{20};
 constexpr Duration kRetryMost = seconds{1};
 constexpr Duration kReassertAfter = seconds{1};
+// After the answer nothing is set for a while: whoever writes each second shows
+// himself before there is a third write of ours.
+constexpr Duration kReassertQuiet = milliseconds{1500};
 constexpr Duration kForeignMemory = seconds{60};
 constexpr std::uint8_t kStartTries = 3;
 
@@ -371,8 +374,10 @@ bool Seat::decide(const Rules& rules, Instant now, const Share& share,
                  : state.target == state.policy.floor   ? Reason::kFloor
                                                         : need_reason_;
   if (!is_managed() || state.missing || now < retry_at_) return false;
+  if (now < quiet_until_) return false;
   if (reassert_ && now >= reassert_at_) {
     reassert_ = false;
+    quiet_until_ = now + kReassertQuiet;
     action = cap_action(state.target, Reason::kReassert);
     return true;
   }
@@ -467,7 +472,7 @@ std::size_t Seat::start_actions(const Rules& rules, std::span<Action> actions) {
 bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
                      Action& action) {
   if (!is_managed() || !state.in_charge || state.applied == kNoCap ||
-      edge.at < retry_at_ || reassert_) {
+      edge.at < retry_at_ || edge.at < quiet_until_ || reassert_) {
     return false;
   }
   // Waiting is cured by a higher cap only where the cap is what it waits for.
@@ -549,6 +554,7 @@ void Seat::foreign_write(Instant now, MilliCpus cap) {
 void Seat::forget_writers() {
   state.contended = false;
   foreign_seen_ = reassert_ = false;
+  quiet_until_ = {};
 }
 
 void Seat::account(Duration interval) {

@@ -176,6 +176,7 @@ class Seat {
   // Other writers.
   Instant foreign_at_{};
   Instant reassert_at_{};
+  Instant quiet_until_{};  // after that answer
   bool foreign_seen_ = false;
   bool reassert_ = false;
 };

@@ -137,12 +137,12 @@ void Seat::members(Io& io, Self& self) {
          asked, need_reason, first_seen, needed_last, recent, retry_at,
          retry_after, lent_at, taken_at, refilled_at, write_credit, seen,
          shrink_failed, is_short, was_lent, start_left, start_failures,
-         foreign_at, reassert_at, foreign_seen, reassert] = self;
+         foreign_at, reassert_at, quiet_until, foreign_seen, reassert] = self;
   io(its_state, mode, level, peak, need, ask, asked_reserve, asked, need_reason,
      first_seen, needed_last, retry_at, retry_after, lent_at, taken_at,
      refilled_at, write_credit, seen, shrink_failed, is_short, was_lent,
-     start_left, start_failures, foreign_at, reassert_at, foreign_seen,
-     reassert);
+     start_left, start_failures, foreign_at, reassert_at, quiet_until,
+     foreign_seen, reassert);
   DemandWindow::members(io, window);
   RecentMax::members(io, recent);
   for (std::size_t i = 0; i < kThreadClasses; ++i) {

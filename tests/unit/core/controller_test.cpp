@@ -193,6 +193,20 @@ TEST(Controller, AnswersAForeignWriterOnceThenLeavesTheKnob) {
   EXPECT_FALSE(bench.run(seconds{1}).empty());
 }
 
+TEST(Controller, SetsNothingElseSoonAfterItsAnswer) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 1);
+  bench.demand(1, 200);
+  bench.run(seconds{8});
+  bench.controller().foreign_write(VmId{1}, bench.now(), MilliCpus{250});
+  const auto answer = bench.run(milliseconds{1100});
+  ASSERT_EQ(answer.size(), 1U);
+  EXPECT_EQ(answer[0].reason, Reason::kReassert);
+  bench.demand(1, 900);
+  EXPECT_TRUE(bench.run(seconds{1}).empty());
+  EXPECT_FALSE(bench.run(seconds{1}).empty());
+}
+
 TEST(Controller, RetriesWhatWasRefusedWithBackOff) {
   Bench bench(enforcing());
   bench.answer = Outcome::Kind::kUnconfirmed;

@@ -94,11 +94,11 @@ TEST_F(JournalCli, ShowsTheFirstDifferenceAndFails) {
 }
 
 TEST_F(JournalCli, DamageIsToldWithItsPlaceAfterWhatIsGood) {
-  auto bytes = bytes_of(segments_[0]);
-  bytes.resize(bytes.size() - 3);
+  const auto bytes = bytes_of(segments_[0]);
+  ASSERT_GT(bytes.size(), 3U);
   const std::string path =
       write("1-1.journal",
-            {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+            {reinterpret_cast<const char*>(bytes.data()), bytes.size() - 3});
   const Said said = outrider({"replay", path.c_str()});
   EXPECT_EQ(said.code, kExitError);
   EXPECT_TRUE(has(said.out, "99 ticks")) << said.out;

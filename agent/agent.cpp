@@ -157,7 +157,6 @@ Result<> Agent::Loop::watch_everything() {
 }
 
 void Agent::Loop::prioritise() {
-  drop_idle_code();
   if (config_.loop_priority == 0) return;
   auto done = prioritise_loop(config_.loop_priority);
   if (done) return;
@@ -201,16 +200,18 @@ Result<> Agent::Loop::start() {
   auto watched = watch_everything();
   if (!watched) return pass(watched, "start");
   find_vms();
-  return {};
-}
-
-Result<> Agent::Loop::run() {
-  // Now: nothing more is made from here on.
   prioritise();
   for (const Degradation& each : degraded()) {
     log_warning("degraded what=\"{}\" cost=\"{}\"", escaped(each.what),
                 escaped(each.cost));
   }
+  return {};
+}
+
+Result<> Agent::Loop::run() {
+  // Now: nothing more is made from here on.
+  drop_idle_code();
+  if (config_.loop_priority > 0) (void)lock_memory();  // it was said if not
   log_info("ready sensor={} vms={} tick_ms={} mode={}",
            vms_->is_bpf() ? "bpf" : "files", vms_->vms().size(),
            config_.tick_period / std::chrono::milliseconds{1},

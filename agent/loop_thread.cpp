@@ -23,7 +23,11 @@ Result<> prioritise_loop(int priority) {
   if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0) {
     return fail(errno, "SCHED_FIFO " + std::to_string(priority));
   }
-  // On fault: what is never touched (most of the shared memory) stays unmapped.
+  return lock_memory();
+}
+
+// On fault: what is never touched (most of the shared memory) stays unmapped.
+Result<> lock_memory() {
   if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0) {
     return fail(errno, "mlockall");
   }
@@ -45,6 +49,7 @@ void drop_idle_code() {
     }
     // The kernel's own word for an address in a number.
     auto* at = reinterpret_cast<void*>(begin);  // NOLINT(performance-*)
+    (void)munlock(at, end - begin);
     (void)madvise(at, end - begin, MADV_DONTNEED);
   }
 }

@@ -12,9 +12,12 @@ namespace outrider {
 /// Errors: no CAP_SYS_NICE, or the cgroup has no real-time budget.
 Result<> prioritise_loop(int priority);
 
+/// Part of the above: keeps what memory is touched from being paged out.
+Result<> lock_memory();
+
 /// Gives back the pages of code that only the start needed; what is run again
-/// comes back from the page cache by itself. Before prioritise_loop: locked
-/// pages stay. What cannot be given back stays, too.
+/// comes back from the page cache by itself. They are not locked afterwards:
+/// lock_memory does that. What cannot be given back stays.
 void drop_idle_code();
 
 }  // namespace outrider

@@ -211,7 +211,10 @@ Result<> Agent::Loop::start() {
 Result<> Agent::Loop::run() {
   // Now: nothing more is made from here on.
   drop_idle_code();
-  if (config_.loop_priority > 0) (void)lock_memory();  // it was said if not
+  if (config_.loop_priority > 0) {
+    auto locked = lock_memory();
+    if (!locked) log_warning("{}", escaped(locked.error().what));
+  }
   log_info("ready sensor={} vms={} tick_ms={} mode={}",
            vms_->is_bpf() ? "bpf" : "files", vms_->vms().size(),
            config_.tick_period / std::chrono::milliseconds{1},

@@ -23,7 +23,7 @@ Result<> prioritise_loop(int priority) {
   if (sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) != 0) {
     return fail(errno, "SCHED_FIFO " + std::to_string(priority));
   }
-  return lock_memory();
+  return {};
 }
 
 // On fault: what is never touched (most of the shared memory) stays unmapped.
@@ -49,7 +49,6 @@ void drop_idle_code() {
     }
     // The kernel's own word for an address in a number.
     auto* at = reinterpret_cast<void*>(begin);  // NOLINT(performance-*)
-    (void)munlock(at, end - begin);
     (void)madvise(at, end - begin, MADV_DONTNEED);
   }
 }

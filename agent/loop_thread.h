@@ -6,18 +6,17 @@
 namespace outrider {
 
 /// Makes the calling thread one that a busy host does not keep waiting:
-/// SCHED_FIFO of `priority` (children start as ordinary), and memory that is
-/// not paged out. A loop that never sleeps is ended by the kernel after a
-/// second (RLIMIT_RTTIME).
-/// Errors: no CAP_SYS_NICE, or the cgroup has no real-time budget.
+/// SCHED_FIFO of `priority` (children start as ordinary). A loop that never
+/// sleeps is ended by the kernel after a second (RLIMIT_RTTIME). Errors: no
+/// CAP_SYS_NICE, or the cgroup has no real-time budget.
 Result<> prioritise_loop(int priority);
 
-/// Part of the above: keeps what memory is touched from being paged out.
+/// Keeps what memory is touched from being paged out.
 Result<> lock_memory();
 
 /// Gives back the pages of code that only the start needed; what is run again
-/// comes back from the page cache by itself. They are not locked afterwards:
-/// lock_memory does that. What cannot be given back stays.
+/// comes back from the page cache by itself. Before lock_memory: what is locked
+/// stays.
 void drop_idle_code();
 
 }  // namespace outrider

@@ -168,7 +168,7 @@ void write_allocation(const VmState& vm, JsonText& reply) {
       .member("p50_mcpu", vm.ahead.peak[kP50].count())
       .member("p95_mcpu", vm.ahead.peak[kP95].count())
       .member("p99_mcpu", vm.ahead.peak[kP99].count())
-      .member("reason", word_of(vm.reason))
+      .member("reason", to_text(vm.reason))
       .member("contended", vm.contended)
       .member("let_go", vm.let_go)
       .end();
@@ -202,7 +202,7 @@ ControlAnswer release(Agent& agent, const ControlCall& call, JsonText& reply) {
     if (knob.is_ours) reply.member("new", knob.baseline);
     reply
         .member("reason", knob.is_ours
-                              ? word_of(Reason::kBaseline)
+                              ? to_text(Reason::kBaseline)
                               : "somebody else has written since: left alone")
         .end();
   }

@@ -49,10 +49,6 @@ KnobOptions knob_options(const CpuPolicy& cpu) {
   return options;
 }
 
-// As in the kernel's files; in the order of their enumerators.
-constexpr std::array<std::string_view, kKnobs> kKnobNames = {
-    "cpu.max", "vcpu cpu.max", "cpu.max.burst", "cpu.weight", "cpu.idle"};
-
 // For advice, where no hands are attached that know better.
 MilliCpus owners_cap(const CgroupTree& tree, const Vm& vm) {
   auto path = read_effective_cap(tree, vm.identity.cgroup);
@@ -65,10 +61,6 @@ MilliCpus owners_cap(const CgroupTree& tree, const Vm& vm) {
 
 std::string_view mode_name(Mode mode) {
   return kModeNames[static_cast<std::size_t>(mode)];
-}
-
-std::string_view knob_name(Knob knob) {
-  return kKnobNames[static_cast<std::size_t>(knob)];
 }
 
 CpuControl::CpuControl(const Config& config, World world)
@@ -386,7 +378,7 @@ void CpuControl::on_foreign(const ForeignWrite& write, Instant now) {
   const VmState* after = controller_.find(write.vm);
   const bool is_contended = after != nullptr && after->contended;
   log_warning("foreign vm={} knob={} value={} next=\"{}\"",
-              one_word(known->second.vm.identity.name), knob_name(write.knob),
+              one_word(known->second.vm.identity.name), to_text(write.knob),
               write.value,
               is_contended ? "left alone until `outrider vm release-contention`"
                            : "set once more, after a second");

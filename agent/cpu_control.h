@@ -47,7 +47,6 @@ struct StageLatencies {
 };
 
 std::string_view mode_name(Mode mode);
-std::string_view knob_name(Knob knob);
 
 /// Invariant: the Controller has just the VMs that have come and not gone; the
 /// hands are attached to those of them that may be enforced; the journal has

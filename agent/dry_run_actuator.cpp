@@ -36,44 +36,14 @@ void DryRunActuator::apply(std::span<const Action> plan,
 }
 
 std::string would_set(const Action& action, std::string_view vm) {
-  std::string knob{attribute_of(action.knob)};
+  std::string knob{to_text(action.knob)};
   if (action.knob == Knob::kVcpuMax) {
     knob = fmt::format("vcpu{} {}", action.index, knob);
   }
   return fmt::format("{}: would set {} from {} to {}{}: {}", vm, knob,
                      value_text(action.knob, action.old),
                      value_text(action.knob, action.value),
-                     unit_of(action.knob), word_of(action.reason));
-}
-
-std::string_view word_of(Reason reason) {
-  switch (reason) {
-    case Reason::kStart:
-      return "start";
-    case Reason::kForecast:
-      return "forecast";
-    case Reason::kDemand:
-      return "demand";
-    case Reason::kEdge:
-      return "edge";
-    case Reason::kFloor:
-      return "floor";
-    case Reason::kCeiling:
-      return "ceiling";
-    case Reason::kShortage:
-      return "shortage";
-    case Reason::kLoan:
-      return "loan";
-    case Reason::kRevoked:
-      return "revoked";
-    case Reason::kLower:
-      return "lower";
-    case Reason::kReassert:
-      return "reassert";
-    case Reason::kBaseline:
-      return "baseline";
-  }
-  return "";
+                     unit_of(action.knob), to_text(action.reason));
 }
 
 }  // namespace outrider

@@ -28,7 +28,5 @@ class DryRunActuator : public Actuator {
 /// "web: would set cpu.max from 400 to 600 milli-CPU: forecast". `vm`: its
 /// name.
 std::string would_set(const Action& action, std::string_view vm);
-/// "forecast"
-std::string_view word_of(Reason reason);
 
 }  // namespace outrider

@@ -104,21 +104,6 @@ std::optional<std::int64_t> parse_knob(Knob knob, std::string_view text) {
   return cap_of(*max).count();
 }
 
-std::string_view attribute_of(Knob knob) {
-  switch (knob) {
-    case Knob::kCpuMax:
-    case Knob::kVcpuMax:
-      return "cpu.max";
-    case Knob::kCpuMaxBurst:
-      return "cpu.max.burst";
-    case Knob::kCpuWeight:
-      return "cpu.weight";
-    case Knob::kCpuIdle:
-      return "cpu.idle";
-  }
-  return "";
-}
-
 bool same_setting(std::string_view a, std::string_view b) {
   if (a == b) return true;
   while (true) {

@@ -66,9 +66,6 @@ KnobValue format_knob(Knob knob, std::int64_t value, Duration period);
 /// What a file says, as an Action's value.
 std::optional<std::int64_t> parse_knob(Knob knob, std::string_view text);
 
-/// The file in a cgroup: "cpu.max".
-std::string_view attribute_of(Knob knob);
-
 /// Whether two texts of one knob say the same: word by word, numbers as
 /// numbers. The cpu controller keeps what it was given to the microsecond, so
 /// nothing else is let pass.

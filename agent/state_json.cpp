@@ -86,7 +86,7 @@ void write_forecasts(const VmState& vm, const Policy& policy, Duration tick,
 void write_rule(const VmState& vm, JsonText& reply) {
   reply.key("rule")
       .object()
-      .member("reason", word_of(vm.reason))
+      .member("reason", to_text(vm.reason))
       .member("demand_mcpu", vm.demand.count())
       .member("target_mcpu", vm.target.count())
       .member("floor_mcpu", vm.policy.floor.count())
@@ -95,6 +95,26 @@ void write_rule(const VmState& vm, JsonText& reply) {
       .member("reserve_mcpu", vm.reserve.count())
       .member("lent_mcpu", vm.lent.count())
       .member("loan_mcpu", vm.loan.count())
+      .end();
+}
+
+// Of milli-CPU times milliseconds, in CPU milliseconds.
+std::uint64_t cpu_ms(std::uint64_t integral) { return integral / 1000; }
+
+void write_shadow(const ShadowStats& stats, JsonText& reply) {
+  reply.key("shadow")
+      .object()
+      .member("granted_full", stats.grants_full)
+      .member("granted_partly", stats.grants_partial)
+      .member("denied", stats.grants_denied)
+      .member("hand_overs", stats.hand_overs)
+      .member("edges_unserved", stats.edges_unserved)
+      .member("onsets_ready", stats.pre_raised)
+      .member("onsets_late", stats.surprised)
+      .member("held_cpu_ms", cpu_ms(stats.held))
+      .member("wasted_cpu_ms", cpu_ms(stats.wasted))
+      .member("used_cpu_ms", cpu_ms(stats.used))
+      .member("writes", stats.writes)
       .end();
 }
 
@@ -112,18 +132,19 @@ void write_state(const VmState& vm, const Controller& controller,
   write_signals(vm, controller.tick_period(), reply);
   write_forecasts(vm, controller.policy(), controller.tick_period(), reply);
   write_rule(vm, reply);
+  write_shadow(vm.stats, reply);
 }
 
 void write_action(const Action& action, std::string_view vm, JsonText& reply) {
   reply.object()
       .member("vm", static_cast<std::uint32_t>(action.vm))
       .member("name", vm)
-      .member("knob", attribute_of(action.knob));
+      .member("knob", to_text(action.knob));
   if (action.knob == Knob::kVcpuMax) reply.member("vcpu", action.index);
   reply.member("unit", unit_of(action.knob))
       .member("old", action.old)
       .member("new", action.value)
-      .member("reason", word_of(action.reason))
+      .member("reason", to_text(action.reason))
       .end();
 }
 

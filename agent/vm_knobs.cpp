@@ -70,16 +70,16 @@ Result<VmKnobs> VmKnobs::open(const CgroupTree& tree, const Vm& vm,
 }
 
 Result<> VmKnobs::add(const Place& place, Knob knob, std::uint16_t index) {
-  auto file = KnobFile::open(place.fd.get(), attribute_of(knob));
+  auto file = KnobFile::open(place.fd.get(), to_text(knob));
   if (!file) return pass(file, place.path);
   const KnobReading now = file->read();
   if (now.error != 0) {
     return fail(now.error,
-                "read " + place.path + "/" + std::string{attribute_of(knob)});
+                "read " + place.path + "/" + std::string{to_text(knob)});
   }
   KnobBaseline origin{.cgroup = place.path,
                       .cgroup_id = place.id,
-                      .attribute = std::string{attribute_of(knob)},
+                      .attribute = std::string{to_text(knob)},
                       .baseline = {}};
   origin.baseline.reserve(KnobValue::kBytesMax);  // filled in the tick
   knobs_.push_back({.knob = knob,

@@ -109,6 +109,28 @@ std::string rule_text(const json_t* rule) {
       cpus(rule, "loan_mcpu"));
 }
 
+std::string cpu_seconds(const json_t* object, const char* name) {
+  return fmt::format("{:.1f}",
+                     static_cast<double>(count_at(object, name)) / 1000);
+}
+
+std::string shadow_text(const json_t* shadow) {
+  if (shadow == nullptr) return "";
+  const std::int64_t handed = count_at(shadow, "hand_overs");
+  const std::int64_t ready = count_at(shadow, "onsets_ready");
+  return fmt::format(
+      "\nits shadow so far\n"
+      "  reserves granted in full {}, in part {}, denied {}\n"
+      "  handed over at {} of {} edges; ready for {} of {} onsets of demand\n"
+      "  held {} CPU s, {} of them unused reserve; used {} CPU s; {} writes\n",
+      count_at(shadow, "granted_full"), count_at(shadow, "granted_partly"),
+      count_at(shadow, "denied"), handed,
+      handed + count_at(shadow, "edges_unserved"), ready,
+      ready + count_at(shadow, "onsets_late"),
+      cpu_seconds(shadow, "held_cpu_ms"), cpu_seconds(shadow, "wasted_cpu_ms"),
+      cpu_seconds(shadow, "used_cpu_ms"), count_at(shadow, "writes"));
+}
+
 std::string knobs_text(const json_t* writes) {
   const std::string table = writes_text(writes);
   return table.empty() ? "\nnothing was written\n" : "\nwritten last\n" + table;
@@ -143,6 +165,7 @@ std::string explain_text(const json_t* reply) {
   return head_text(reply) + signals_text(json_object_get(reply, "signals")) +
          forecasts_text(json_object_get(reply, "forecasts")) +
          rule_text(json_object_get(reply, "rule")) +
+         shadow_text(json_object_get(reply, "shadow")) +
          knobs_text(json_object_get(reply, "writes")) +
          path_text(json_object_get(reply, "path")) +
          latency_text(json_object_get(reply, "latency"));

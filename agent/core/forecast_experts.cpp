@@ -53,7 +53,9 @@ Points Experts::points(std::size_t horizon) const {
   points[static_cast<std::size_t>(Expert::kHolt)] = std::max(ahead, 0.0F);
   points[static_cast<std::size_t>(Expert::kSeason)] =
       season_.period() > 0
-          ? kRingUnit * static_cast<float>(season_.peak_ahead(horizon))
+          ? std::max(
+                kRingUnit * static_cast<float>(season_.peak_ahead(horizon)),
+                last_)
           : trailing_;
   return points;
 }

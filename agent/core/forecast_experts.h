@@ -18,7 +18,8 @@ enum class Expert : std::uint8_t {
   kTrailing,  // the next horizon's peak is the last one's
   kEwma,      // it goes back to its mean
   kHolt,      // it goes on as it went, less and less so
-  kSeason,    // it does as a period ago; the trailing peak while there is none
+  kSeason,    // it does as a period ago, and is no less than now: a burst may
+              // last longer than the last one did; trailing without a season
 };
 inline constexpr std::size_t kExperts = 5;
 using Points = std::array<float, kExperts>;

@@ -16,15 +16,12 @@ inline constexpr std::array<std::int64_t, 6> kTausPermille = {500, 800, 900,
                                                               950, 990, 999};
 inline constexpr std::size_t kTaus = kTausPermille.size();
 
-/// One step's demand of one VM.
+/// One step's demand of one VM: at most `value` and at least `least`, which is
+/// less while a busy period is open, as what it waits may prove to be delay.
 struct Observation {
-  enum class Kind : std::uint8_t {
-    kExact,
-    kUpperBound,  // a busy period is open: the truth is at most this
-    kMissing,     // nothing was seen: `value` says nothing
-  };
-  MilliCpus value;
-  Kind kind = Kind::kExact;
+  MilliCpus value{};
+  MilliCpus least{};
+  bool missing = false;  // nothing was seen: the others say nothing
 };
 
 /// Quantiles of the peak over the next horizon. Invariant: none is negative,

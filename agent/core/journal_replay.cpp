@@ -9,9 +9,6 @@
 namespace outrider {
 namespace {
 
-constexpr std::array<const char*, kKnobs> kKnobTexts = {
-    "cpu.max", "cpu.max", "cpu.max.burst", "cpu.weight", "cpu.idle"};
-
 std::string hex(std::uint32_t value) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string text = "0x";
@@ -22,10 +19,10 @@ std::string hex(std::uint32_t value) {
 }
 
 std::string to_string(const Action& action) {
-  return std::string(to_text(action.knob)) + " of VM " +
+  return std::string{to_text(action.knob)} + " of VM " +
          std::to_string(std::uint32_t(action.vm)) + " from " +
          std::to_string(action.old) + " to " + std::to_string(action.value) +
-         " (" + to_text(action.reason) + ")";
+         " (" + std::string{to_text(action.reason)} + ")";
 }
 
 /// The first field in which two actions differ, and both its values.
@@ -35,8 +32,9 @@ struct FieldPair {
   std::string b;
 };
 FieldPair first_difference(const Action& a, const Action& b) {
-  if (a.knob != b.knob) return {"knob", to_text(a.knob), to_text(b.knob)};
-  const std::string knob = to_text(a.knob);
+  if (a.knob != b.knob)
+    return {"knob", std::string{to_text(a.knob)}, std::string{to_text(b.knob)}};
+  const std::string knob{to_text(a.knob)};
   if (a.index != b.index) {
     return {"vcpu of " + knob, std::to_string(a.index),
             std::to_string(b.index)};
@@ -47,7 +45,8 @@ FieldPair first_difference(const Action& a, const Action& b) {
   };
   if (a.value != b.value) return numbers("", a.value, b.value);
   if (a.old != b.old) return numbers(", what it was", a.old, b.old);
-  return {knob + ", reason", to_text(a.reason), to_text(b.reason)};
+  return {knob + ", reason", std::string{to_text(a.reason)},
+          std::string{to_text(b.reason)}};
 }
 
 /// A call that may be refused is refused now as it was then.
@@ -108,40 +107,6 @@ struct Repeat {
 };
 
 }  // namespace
-
-const char* to_text(Knob knob) {
-  return kKnobTexts[static_cast<std::size_t>(knob)];
-}
-
-const char* to_text(Reason reason) {
-  switch (reason) {
-    case Reason::kStart:
-      return "start";
-    case Reason::kForecast:
-      return "forecast";
-    case Reason::kDemand:
-      return "demand";
-    case Reason::kEdge:
-      return "edge";
-    case Reason::kFloor:
-      return "floor";
-    case Reason::kCeiling:
-      return "ceiling";
-    case Reason::kShortage:
-      return "shortage";
-    case Reason::kLoan:
-      return "loan";
-    case Reason::kRevoked:
-      return "revoked";
-    case Reason::kLower:
-      return "lower";
-    case Reason::kReassert:
-      return "reassert";
-    case Reason::kBaseline:
-      return "baseline";
-  }
-  return "?";
-}
 
 Result<> repeat_call(const JournalRecord& record, Controller& controller) {
   return std::visit(Repeat{controller}, record);

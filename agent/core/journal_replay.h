@@ -89,9 +89,4 @@ class JournalReplay {
 /// gap. Errors: a VM's number that is not new.
 Result<> repeat_call(const JournalRecord& record, Controller& controller);
 
-/// For people: what the kernel calls it; a vCPU's cap is a cpu.max as well.
-const char* to_text(Knob knob);
-/// For people: the word for the rule that bound.
-const char* to_text(Reason reason);
-
 }  // namespace outrider

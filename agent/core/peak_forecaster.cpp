@@ -14,7 +14,7 @@
 namespace outrider {
 namespace {
 
-constexpr std::uint32_t kStateVersion = 1;
+constexpr std::uint32_t kStateVersion = 2;
 // In milli-CPU, of one step of one VM: 1,000 CPUs. More is a mistake.
 constexpr std::int64_t kDemandMax = 1'000'000;
 // What a first forecast adds to the last value: the larger of the two.
@@ -34,6 +34,9 @@ constexpr float kScaleLeast = 1;  // milli-CPU
 // it takes to tell who is good at it.
 constexpr Lanes kLossKept = {
     {{0.99F, 0.99F, 0.99F, 0.995F}, {0.998F, 0.999F, 0.999F, 0.999F}}};
+// Where there is a season, whole periods of it count, at least so many: else
+// who is right between two bursts would be followed into the next one.
+constexpr float kPeriodsJudged = 3;
 // Residuals are learned by what is known when the truth comes in, but a
 // forecast is held to what was known a horizon before, and of the experts the
 // luckiest is followed. Both miss more than is asked for, so the residuals aim
@@ -72,24 +75,25 @@ struct State {
   std::array<Standing, kExperts> standing{};
   std::array<Pending, kHorizonMax> pending{};
   Experts experts;
-  Points scale{};                           // running error of each expert
-  std::array<float, kHorizonMax> recent{};  // by step, modulo the horizon
+  Points scale{};  // running error of each expert
+  // By step, modulo the horizon: at most, and at least.
+  std::array<float, kHorizonMax> recent{};
+  std::array<float, kHorizonMax> recent_least{};
   std::uint32_t version = kStateVersion;
   std::uint32_t horizon = 0;
   std::uint32_t slot = 0;    // the next step's, below the horizon
   std::uint32_t values = 0;  // seen so far; stops above the horizon
   std::uint32_t missed = 0;  // steps since the last value
   std::uint32_t scored = 0;
-  // Of the last 32 steps, the newest in bit 0.
-  std::uint32_t missing = 0;
-  std::uint32_t bounds = 0;    // upper bounds
+  std::uint32_t missing = 0;   // of the last 32 steps, the newest in bit 0
+  std::uint32_t unused = 0;    // fills up to the vectors' alignment
   std::uint32_t leader = 0;    // the expert that the p950 follows
   std::uint32_t seasonal = 0;  // a season was believed in at the last step
   std::uint32_t crc = 0;       // of all above, in a saved state
 };
 static_assert(std::is_trivially_copyable_v<State>);
 static_assert(sizeof(State) == 2 * sizeof(Lanes) + kExperts * sizeof(Standing) +
-                                   kHorizonMax * (sizeof(Pending) + 4) +
+                                   kHorizonMax * (sizeof(Pending) + 8) +
                                    sizeof(Experts) + sizeof(Points) + 11 * 4);
 static_assert(sizeof(State) <= 3072);
 
@@ -115,11 +119,14 @@ class PeakForecaster final : public Forecaster {
   bool load(std::span<const std::byte> state) override;
 
  private:
+  static float figure(MilliCpus demand);
   void start(float demand);
-  void note(float demand, Observation::Kind kind);
+  void note(float demand, float least, bool missing);
   PeakSeen peak_seen() const;
   void score(const Pending& past, PeakSeen seen);
-  void learn(std::size_t expert, const Pending& past, PeakSeen seen);
+  void learn(std::size_t expert, const Pending& past, PeakSeen seen,
+             const Lanes& kept);
+  Lanes loss_kept() const;
   void welcome_season();
   void predict();
   void refresh();
@@ -129,11 +136,14 @@ class PeakForecaster final : public Forecaster {
 };
 
 void PeakForecaster::observe(Observation now) {
-  const bool missing = now.kind == Observation::Kind::kMissing;
-  const float demand = static_cast<float>(
-      std::clamp<std::int64_t>(now.value.count(), 0, kDemandMax));
+  const bool missing = now.missing;
+  const float demand = figure(now.value);
   if (!missing && s_.values == 0) start(demand);
-  note(missing ? s_.experts.last() : demand, now.kind);
+  if (missing) {
+    note(s_.experts.last(), 0, true);
+  } else {
+    note(demand, std::min(figure(now.least), demand), false);
+  }
   const std::uint32_t window = (1U << s_.horizon) - 1;
   const PeakSeen seen = peak_seen();
   if (s_.values > s_.horizon && (s_.missing & window) == 0) {
@@ -150,6 +160,11 @@ void PeakForecaster::observe(Observation now) {
   refresh();
 }
 
+float PeakForecaster::figure(MilliCpus demand) {
+  return static_cast<float>(
+      std::clamp<std::int64_t>(demand.count(), 0, kDemandMax));
+}
+
 /// The first value says how large errors may be.
 void PeakForecaster::start(float demand) {
   const float prior = std::max(kPriorLeast, kPriorShare * demand);
@@ -163,12 +178,10 @@ void PeakForecaster::start(float demand) {
   s_.recent.fill(0);
 }
 
-void PeakForecaster::note(float demand, Observation::Kind kind) {
-  const bool missing = kind == Observation::Kind::kMissing;
-  const bool bound = kind == Observation::Kind::kUpperBound;
+void PeakForecaster::note(float demand, float least, bool missing) {
   s_.recent[s_.slot] = demand;
+  s_.recent_least[s_.slot] = least;
   s_.missing = (s_.missing << 1) | (missing ? 1U : 0U);
-  s_.bounds = (s_.bounds << 1) | (bound ? 1U : 0U);
   s_.missed = missing ? s_.missed + 1 : 0;
   if (!missing && s_.values <= s_.horizon) ++s_.values;
 }
@@ -178,25 +191,25 @@ PeakSeen PeakForecaster::peak_seen() const {
   PeakSeen seen;
   for (std::uint32_t i = 0; i < s_.horizon; ++i) {
     seen.most = std::max(seen.most, s_.recent[i]);
-  }
-  const std::uint32_t window = (1U << s_.horizon) - 1;
-  seen.least = seen.most;
-  if ((s_.bounds & window) == 0) return seen;
-  seen.least = 0;
-  for (std::uint32_t i = 0; i < s_.horizon; ++i) {
-    const std::uint32_t at = (s_.slot + s_.horizon - i) % s_.horizon;
-    if ((s_.bounds >> i & 1U) == 0) {
-      seen.least = std::max(seen.least, s_.recent[at]);
-    }
+    seen.least = std::max(seen.least, s_.recent_least[i]);
   }
   return seen;
 }
 
+Lanes PeakForecaster::loss_kept() const {
+  const float period = s_.experts.period();
+  if (period <= 0) return kLossKept;
+  const Quad least = Quad{} + (1.0F - 1.0F / (kPeriodsJudged * period));
+  Lanes kept = kLossKept;
+  for (Quad& quad : kept.quad) quad = quad < least ? least : quad;
+  return kept;
+}
+
 void PeakForecaster::score(const Pending& past, PeakSeen seen) {
+  const Lanes kept = loss_kept();
   for (std::size_t e = 0; e < kExperts; ++e) {
-    learn(e, past, seen);
+    learn(e, past, seen, kept);
   }
-  if (seen.least < seen.most) return;  // the truth is not known well enough
   ++s_.scored;
   const float gain =
       std::max(kCoverageGain, 1.0F / static_cast<float>(s_.scored));
@@ -204,13 +217,16 @@ void PeakForecaster::score(const Pending& past, PeakSeen seen) {
   Lanes told;
   told.fill(past.peak.back());
   for (std::size_t i = 0; i < kTaus; ++i) told.set(i, past.peak[i]);
-  const Quad truth = Quad{} + seen.most;
+  const Quad most = Quad{} + seen.most;
+  const Quad least = Quad{} + seen.least;
   for (std::size_t i = 0; i < Lanes::kQuads; ++i) {
-    const Quad covered = truth <= told.quad[i] ? one : Quad{};
+    const Quad covered = most <= told.quad[i] ? one : Quad{};
+    // Where the truth may lie on either side, nothing is to be learned.
+    const Quad known = least > told.quad[i] ? one : covered;
     Quad& coverage = s_.coverage.quad[i];
-    coverage += gain * (covered - coverage);
+    coverage += known * gain * (covered - coverage);
     const Quad asked = 1.0F - kTau.quad[i];
-    const Quad push = kAimGain.quad[i] * (covered - kTau.quad[i]);
+    const Quad push = known * kAimGain.quad[i] * (covered - kTau.quad[i]);
     const Quad aim = s_.aim.quad[i] * (1.0F + push / asked);
     const Quad lowest = kAimLeast * asked;
     const Quad highest = kAimMost * asked;
@@ -220,25 +236,25 @@ void PeakForecaster::score(const Pending& past, PeakSeen seen) {
 }
 
 void PeakForecaster::learn(std::size_t expert, const Pending& past,
-                           PeakSeen seen) {
+                           PeakSeen seen, const Lanes& kept) {
   Standing& standing = s_.standing[expert];
   ResidualQuantiles& residual = standing.residual[past.situation];
   const float point = past.points[expert];
   float& scale = s_.scale[expert];
-  if (seen.least == seen.most) {
-    const float error = seen.most - point;
-    for (std::size_t i = 0; i < Lanes::kQuads; ++i) {
-      // The pinball loss: tau of what is missed, 1 - tau of what is too much.
-      const Quad short_by = error - residual.above.quad[i];
-      const Quad missed = kTau.quad[i] * short_by;
-      const Quad spare = (kTau.quad[i] - 1.0F) * short_by;
-      standing.loss.quad[i] = kLossKept.quad[i] * standing.loss.quad[i] +
-                              (missed > spare ? missed : spare);
-    }
-    const float size =
-        std::min(error < 0 ? -error : error, kScaleClip * scale + kScaleLeast);
-    scale += kScaleGain * (size - scale);
+  const Quad none{};
+  for (std::size_t i = 0; i < Lanes::kQuads; ++i) {
+    // The pinball loss: tau of what is missed, 1 - tau of what is too much; as
+    // little as the truth allows, where it is known to lie in between.
+    const Quad told = point + residual.above.quad[i];
+    const Quad missed = kTau.quad[i] * (seen.least - told);
+    const Quad spare = (1.0F - kTau.quad[i]) * (told - seen.most);
+    const Quad loss = missed > spare ? missed : spare;
+    standing.loss.quad[i] =
+        kept.quad[i] * standing.loss.quad[i] + (loss > none ? loss : none);
   }
+  const float error = std::max({seen.least - point, point - seen.most, 0.0F});
+  scale +=
+      kScaleGain * (std::min(error, kScaleClip * scale + kScaleLeast) - scale);
   residual.learn(point, seen, scale, s_.aim);
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "agent/base/units.h"
 
@@ -18,6 +19,9 @@ enum class Knob : std::uint8_t {
   kCpuIdle,      // value: 0 or 1, where VMs are siblings
 };
 inline constexpr std::size_t kKnobs = 5;
+
+/// The file that holds it, as the kernel calls it: "cpu.max" for a vCPU's too.
+std::string_view to_text(Knob knob);
 
 /// Why a knob is set: the rule that bound.
 enum class Reason : std::uint8_t {
@@ -34,6 +38,9 @@ enum class Reason : std::uint8_t {
   kReassert,  // somebody else wrote; once
   kBaseline,  // let go
 };
+
+/// The word for it, for people and programs.
+std::string_view to_text(Reason reason);
 
 /// One absolute setting: "set to", never "add".
 struct Action {

@@ -73,7 +73,7 @@ struct CpuPolicy {
   std::int64_t cap_quantile_permille = 800;
   MilliCpus host_share{100};              // kept free for the host itself
   std::int64_t dead_band_permille = 100;  // changes below it are not made
-  MilliCpus dead_band{20};                // nor those below this
+  MilliCpus dead_band{50};                // nor those below this
   Duration lower_after = std::chrono::milliseconds{100};  // it was needed last
   std::int64_t lower_step_permille = 1000;  // of the cap, at most, in one step
   std::int64_t writes_per_minute = 120;  // a VM; lowering waits, never raising

@@ -16,9 +16,16 @@ constexpr std::int64_t kPermille = 1000;
 // 20 ms half of it is forgotten in 3.5 s.
 constexpr std::int64_t kFine = 256;
 
+// What is foreseen for the prediction horizon is taken in one step once so much
+// of it is needed.
+constexpr std::int64_t kRampPermille = 100;
+
 // A VM may save up so many writes, and run so many into debt by raising.
 constexpr std::int64_t kWritesSaved = 10;
 constexpr std::int64_t kWritesOwed = 20;
+// So many writes of debt double, treble, ... the changes that are worth one; up
+// to twice where its own demand is above its cap.
+constexpr std::int64_t kDebtStep = 4;
 
 // Lowering costs two: itself and the raise that will follow; and so does a
 // loan, which may be revoked at any time. A loan changes in steps worth a
@@ -96,13 +103,16 @@ SlowedForecaster::SlowedForecaster(const ForecasterFactory& make_forecaster,
 bool SlowedForecaster::observe(Observation now, std::uint32_t steps) {
   bool is_new = false;
   for (std::uint32_t i = 0; i < steps; ++i) {
-    if (now.kind != Observation::Kind::kMissing) {
-      const bool was_missing = peak_.kind == Observation::Kind::kMissing;
-      if (was_missing || now.value > peak_.value) peak_ = now;
+    if (!now.missing) {
+      peak_.value =
+          peak_.missing ? now.value : std::max(peak_.value, now.value);
+      peak_.least =
+          peak_.missing ? now.least : std::max(peak_.least, now.least);
+      peak_.missing = false;
     }
     if (--left_ > 0) continue;
     forecaster_->observe(peak_);
-    peak_.kind = Observation::Kind::kMissing;
+    peak_.missing = true;
     left_ = every_;
     is_new = true;
   }
@@ -175,22 +185,34 @@ void Seat::note_onset(MilliCpus before) {
   ++(is_ready ? state.stats.pre_raised : state.stats.surprised);
 }
 
+// While a busy period is open, what the vCPUs waited may prove to be delay;
+// what they ran is certain. Usage is of all threads.
+MilliCpus Seat::certain_of(const CpuInput& input, MilliCpus demand) {
+  if (!input.upper_bound) return demand;
+  std::int64_t ran = input.usage;
+  for (std::size_t i = 0; i < kThreadClasses; ++i) {
+    if (i != static_cast<std::size_t>(ThreadClass::kVcpu)) {
+      ran -= input.demand[i];
+    }
+  }
+  return std::clamp(MilliCpus{ran}, std::min(MilliCpus{}, demand), demand);
+}
+
 void Seat::sense(const Rules& rules, const CpuInput* input, Duration interval,
                  std::uint32_t steps) {
   state.missing = input == nullptr || input->missing;
-  Observation now{.value = {}, .kind = Observation::Kind::kMissing};
+  Observation now{.missing = true};
   if (!state.missing) {
     constexpr auto kVcpu = static_cast<std::size_t>(ThreadClass::kVcpu);
     const MilliCpus before = state.demand;
     state.seen = *input;
     learn_overhead(*input);
-    window_.add(MilliCpus{input->demand[kVcpu] - input->overcounted}, interval,
+    const MilliCpus demand{input->demand[kVcpu] - input->overcounted};
+    window_.add(demand, certain_of(*input, demand), interval,
                 rules.policy.cpu.cap_period);
     state.demand = window_.adequate();
     note_onset(before);
-    now = {.value = state.demand,
-           .kind = input->upper_bound ? Observation::Kind::kUpperBound
-                                      : Observation::Kind::kExact};
+    now = {.value = state.demand, .least = window_.certain()};
     const std::int64_t spent = std::max(input->usage, 0);
     state.stats.used += static_cast<std::uint64_t>(spent) *
                         static_cast<std::uint64_t>(interval / milliseconds{1});
@@ -217,20 +239,31 @@ MilliCpus Seat::quantile(const Rules& rules, const Forecast& forecast,
 
 MilliCpus Seat::need_now(const Rules& rules) const {
   const ShadowPolicy& shadow = rules.policy.shadow;
-  const std::int64_t most = rules.policy.cpu.cap_quantile_permille;
   switch (shadow.scaling) {
     case ScalingPolicy::kFixed:
       return state.demand + shadow.fixed_extra;
     case ScalingPolicy::kProportional:
       return share_of(quantile(rules, state.soon, 500), shadow.factor_permille);
     case ScalingPolicy::kQuantile:
-      return quantile(rules, state.soon,
-                      std::min(most, shadow.quantile_permille));
     case ScalingPolicy::kCost:
-      return quantile(rules, state.soon,
-                      std::min(most, state.policy.quantile_permille));
+      return quantile(rules, state.soon, cap_quantile(rules));
   }
   return state.demand;
+}
+
+// Edges cost two writes each: who is in debt for them holds a higher quantile
+// itself, up to what all of the reserve would make it.
+std::int64_t Seat::cap_quantile(const Rules& rules) const {
+  const ShadowPolicy& shadow = rules.policy.shadow;
+  const std::int64_t most = shadow.scaling == ScalingPolicy::kCost
+                                ? state.policy.quantile_permille
+                                : shadow.quantile_permille;
+  auto place = std::ranges::lower_bound(kTausPermille,
+                                        rules.policy.cpu.cap_quantile_permille);
+  const auto steps =
+      std::min<std::ptrdiff_t>(restraint() - 1, kTausPermille.end() - place);
+  place += steps;
+  return std::min(most, place == kTausPermille.end() ? most : *place);
 }
 
 MilliCpus Seat::reserve_now(const Rules& rules, MilliCpus need) const {
@@ -286,6 +319,16 @@ MilliCpus Seat::held_back(const Rules& rules, Instant now) {
   return lowered;
 }
 
+// Where a raise is due, as much as the near future is to need: the demand of
+// one cap period comes up over a whole period, and each step would be a write.
+MilliCpus Seat::ramp(const Rules& rules) const {
+  if (state.applied == kNoCap || need_ <= state.applied) return {};
+  if (state.ahead.season_steps == 0) return {};  // as likely noise as a ramp
+  const MilliCpus soon = quantile(rules, state.ahead, cap_quantile(rules));
+  const bool is_ramp = need_ - overhead() >= share_of(soon, kRampPermille);
+  return is_ramp ? soon + overhead() : MilliCpus{};
+}
+
 Claim Seat::claim(const Rules& rules, Instant now) {
   if (!seen_) {
     seen_ = true;
@@ -295,6 +338,7 @@ Claim Seat::claim(const Rules& rules, Instant now) {
   need_ = std::max(state.demand, need_now(rules)) + overhead();
   need_reason_ =
       state.demand + overhead() >= need_ ? Reason::kDemand : Reason::kForecast;
+  need_ = std::max(need_, ramp(rules));
   ask_ = reserve_now(rules, need_);
   // It learns before it cuts.
   const bool is_learning =
@@ -308,11 +352,8 @@ Claim Seat::claim(const Rules& rules, Instant now) {
     // does who has written often: it is not to have to again soon.
     const bool is_urgent = state.demand + overhead() > state.applied;
     const bool is_restless = write_credit_ < kLowerCost * kPermille;
-    // A ramp that is foreseen is taken in one step.
-    asked_ = std::max(
-        need_ + std::max(band_of(cpu, need_),
-                         is_urgent || is_restless ? ask_ : MilliCpus{}),
-        quantile(rules, state.ahead, 500) + overhead());
+    asked_ = need_ + std::max(band_of(cpu, need_),
+                              is_urgent || is_restless ? ask_ : MilliCpus{});
   }
   asked_ = std::clamp(asked_, state.policy.floor, state.policy.ceiling);
   return claim_of(asked_);
@@ -339,6 +380,11 @@ bool Seat::may_write(const Rules& rules, Instant now,
     write_credit_ = std::min(write_credit_ + earned, kWritesSaved * kPermille);
   }
   return write_credit_ >= writes_left * kPermille;
+}
+
+std::int64_t Seat::restraint() const {
+  const std::int64_t debt = std::max<std::int64_t>(-write_credit_, 0);
+  return 1 + debt / (kDebtStep * kPermille);
 }
 
 void Seat::spend_write() {
@@ -390,8 +436,10 @@ bool Seat::decide(const Rules& rules, Instant now, const Share& share,
   if (state.target == state.applied) return false;
   // A shortage takes at once, and so does the owner of a loan; but no more
   // than once in a period, which is as soon as it counts.
-  const MilliCpus band = band_of(cpu, state.applied);
-  if (is_short && (state.applied - state.target < band ||
+  const MilliCpus least =
+      share_of(band_of(cpu, state.applied),
+               kPermille * std::min<std::int64_t>(restraint(), 2));
+  if (is_short && (state.applied - state.target < least ||
                    now - taken_at_ < cpu.cap_period)) {
     return false;
   }
@@ -408,10 +456,13 @@ bool Seat::raise(const Rules& rules, Instant now, const Share& share,
   const MilliCpus own = share.allocation - share.loan;
   if (own > state.applied) {
     // The dead-band, and twice that where it only may be needed soon.
-    const MilliCpus band = band_of(rules.policy.cpu, state.applied);
     const bool is_urgent = state.demand + overhead() > state.applied;
-    const std::int64_t gain = (own - state.applied).count();
-    if (gain < (is_urgent ? 1 : 2) * band.count()) return false;
+    const std::int64_t bands =
+        is_urgent ? std::min<std::int64_t>(restraint(), 2) : 2 * restraint();
+    if (own - state.applied <
+        share_of(band_of(rules.policy.cpu, state.applied), kPermille * bands)) {
+      return false;
+    }
     action = cap_action(state.target, state.reason);
     was_lent_ = share.loan > MilliCpus{};
     return true;
@@ -479,8 +530,9 @@ bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
   const bool is_near_cap = 2 * state.demand.count() >= state.applied.count();
   if (edge.kind == EdgeInput::Kind::kWait && !is_near_cap) return false;
   // More than its vCPUs can use, so that the emulator's share does not throttle
-  // the guest.
+  // the guest. Where it has that, what is left of a period lasts to its end.
   const MilliCpus all{state.facts.vcpus * kPermille};
+  if (state.applied >= all + overhead()) return false;
   const MilliCpus full = all + std::max(share_of(all, 200), overhead());
   // What arbitration has denied or lent, an edge does not get round.
   const bool is_in_debt = is_short_ || state.loan > MilliCpus{};
@@ -497,7 +549,7 @@ bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
   state.target = value;
   state.reason = Reason::kEdge;
   ++state.stats.hand_overs;
-  needed_last_ = edge.at;
+  needed_last_ = taken_at_ = edge.at;
   action = cap_action(value, Reason::kEdge);
   return true;
 }

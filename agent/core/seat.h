@@ -66,7 +66,7 @@ class SlowedForecaster {
   std::uint32_t horizon_ = 1;  // in steps of its own
   std::uint32_t every_ = 1;
   std::uint32_t left_ = 1;
-  Observation peak_{.value = {}, .kind = Observation::Kind::kMissing};
+  Observation peak_{.missing = true};
 };
 
 /// Invariant: state.target lies within floor and ceiling once a tick was seen.
@@ -136,11 +136,15 @@ class Seat {
   MilliCpus quantile(const Rules& rules, const Forecast& forecast,
                      std::int64_t permille) const;
   MilliCpus need_now(const Rules& rules) const;
+  MilliCpus ramp(const Rules& rules) const;
+  std::int64_t cap_quantile(const Rules& rules) const;
   MilliCpus reserve_now(const Rules& rules, MilliCpus need) const;
   void learn_overhead(const CpuInput& input);
+  static MilliCpus certain_of(const CpuInput& input, MilliCpus demand);
   MilliCpus held_back(const Rules& rules, Instant now);
   bool may_write(const Rules& rules, Instant now, std::int64_t writes_left);
   void spend_write();
+  std::int64_t restraint() const;
   bool raise(const Rules& rules, Instant now, const Share& share,
              Action& action);
   void note_grant(const Share& share);

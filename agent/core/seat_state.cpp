@@ -23,14 +23,10 @@ constexpr std::int64_t kWantMax = std::int64_t{1} << 62;
 
 }  // namespace
 
-constexpr Observation::Kind last_of(Observation::Kind) {
-  return Observation::Kind::kMissing;
-}
-
 template <class Io>
 void fields(Io& io, Field<Io, Observation>& all) {
-  auto& [value, kind] = all;
-  io(value, kind);
+  auto& [value, least, missing] = all;
+  io(value, least, missing);
 }
 
 template <class Io>
@@ -77,28 +73,33 @@ void fields(Io& io, Field<Io, VmState>& all) {
 // The oldest first: where in the ring they lie means nothing. The sums follow.
 template <class Io, class Self>
 void DemandWindow::members(Io& io, Self& self) {
-  auto& [ticks, first, count, want_sum, span_sum, rate, previous] = self;
-  io(first, count, rate, previous);
+  auto& [ticks, first, count, want_sum, certain_sum, span_sum, rate, previous,
+         certain_rate, previous_certain] = self;
+  io(first, count, rate, previous, certain_rate, previous_certain);
   want(io, first < kTicksMax && count <= kTicksMax);
   std::int64_t wanted = 0;
+  std::int64_t sure = 0;
   std::int64_t span = 0;
   for (std::size_t i = 0; i < count; ++i) {
     if constexpr (Io::kReads) {
       if (!io.ok()) return;
     }
     auto& tick = ticks[(first + i) % kTicksMax];
-    io(tick.want, tick.span);
+    io(tick.want, tick.certain, tick.span);
     want(io, tick.want >= -kTickWantMax && tick.want <= kTickWantMax &&
+                 tick.certain >= -kTickWantMax && tick.certain <= tick.want &&
                  tick.span >= 0 && tick.span <= kTickSpanMax);
     if constexpr (Io::kReads) {
       if (!io.ok()) return;
       wanted += tick.want;
+      sure += tick.certain;
       span += tick.span;
-      want(io, wanted >= -kWantMax && wanted <= kWantMax);
+      want(io, wanted >= -kWantMax && wanted <= kWantMax && sure >= -kWantMax);
     }
   }
   if constexpr (Io::kReads) {
     want_sum = wanted;
+    certain_sum = sure;
     span_sum = span;
   }
 }

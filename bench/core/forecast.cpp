@@ -21,7 +21,8 @@ Observation demand(std::uint64_t step, std::uint64_t series) {
   const std::uint64_t mixed = (step * 1000 + series) * 0x9E3779B97F4A7C15U;
   const auto noise = static_cast<std::int64_t>(mixed >> 58);
   const bool burst = (step + series * 31) % 97 < 30;
-  return {.value = MilliCpus{(burst ? 2000 : 50) + noise}};
+  const MilliCpus value{(burst ? 2000 : 50) + noise};
+  return {.value = value, .least = value};
 }
 
 std::vector<std::unique_ptr<Forecaster>> warm_series(std::int64_t count) {

@@ -116,9 +116,9 @@ class Stall(unittest.TestCase):
 
 class Stretch(unittest.TestCase):
     def test_is_cpu_time_against_the_work_that_was_calibrated(self):
-        # Work of 0.15 x 2.1 s; 472.5 ms of CPU time were taken from 3 s on.
+        # Work of 150 ms; 225 ms of CPU time were taken from 3 s on.
         record = record_of(12, periodic_run_us=lambda at: min(
-            max(at - 3, 0) * 1e6, 472500))
+            max(at - 3, 0) * 1e6, 225000))
         turn = turn_of(record, [(3, 4)])
         self.assertAlmostEqual(turn.figures()["stretch"][0], 1.5)
 
@@ -288,7 +288,8 @@ class Plans(unittest.TestCase):
                          [begin - 20000 for begin, _ in bursts])
 
     def test_known_demand_is_never_above_the_oracles_cap(self):
-        demand = scenario.read_trace(scenario.TRACE)
+        demand = scenario.read_trace(
+            {"trace": scenario.TRACE, "scale": 1})
         plan = scenario.replay_plan(demand, 6, 20)
         for index in range(200):
             wanted = sum(demand[10 * index:10 * index + 10]) / 100

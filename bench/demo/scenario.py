@@ -18,11 +18,13 @@ MASK = (1 << 64) - 1
 # How each loads its one vCPU. A period of whole seconds would let a loop of 1 s
 # look at each burst in the same place, always in time or always too late; and
 # as the two differ, their bursts meet now and then, under every controller
-# alike.
+# alike. Where all meet they are more than two processors have, and who waits
+# then waits under any controller: so bursts are short, and the recorded demand
+# is halved.
 GUESTS = [
-    {"name": "periodic", "period_ms": 2100, "duty": 0.15, "jitter": 0.0},
-    {"name": "jitter", "period_ms": 2300, "duty": 0.14, "jitter": 0.5},
-    {"name": "replay", "trace": TRACE},
+    {"name": "periodic", "period_ms": 2100, "work_ms": 150, "jitter": 0.0},
+    {"name": "jitter", "period_ms": 2300, "work_ms": 150, "jitter": 0.5},
+    {"name": "replay", "trace": TRACE, "scale": 0.5},
     {"name": "batch"},
 ]
 LATENCY = ["periodic", "jitter", "replay"]
@@ -72,7 +74,7 @@ def next_fraction(state):
 
 
 def work_us(guest):
-    return round(guest["duty"] * guest["period_ms"] * 1000)
+    return guest["work_ms"] * 1000
 
 
 def burst_times_us(guest, seed, lead_s, until_s):
@@ -120,29 +122,41 @@ def replay_plan(demand_us, lead_s, until_s):
     return steps
 
 
-def read_trace(path):
-    with open(path) as file:
-        return [int(row["cpu_us"]) for row in csv.DictReader(file)]
+def read_trace(guest):
+    """CPU microseconds of each 10 ms."""
+    with open(guest["trace"]) as file:
+        return [round(int(row["cpu_us"]) * guest["scale"])
+                for row in csv.DictReader(file)]
 
 
 def seed_of(guest, round_number):
     return 10 * round_number + [g["name"] for g in GUESTS].index(guest["name"])
 
 
-def workload_of(guest):
+def duty_of(guest):
+    return guest["work_ms"] / guest["period_ms"]
+
+
+def workload_of(guest, trace_file):
     """What labguest is asked to start."""
     if "trace" in guest:
-        return "replay:%s,cpu_us,loop,backlog" % guest["trace"]
+        return "replay:%s,loop,backlog" % trace_file
     if "period_ms" in guest:
-        return "burst:%d,%g,%g" % (guest["period_ms"], guest["duty"],
-                                   guest["jitter"])
+        return "burst:%d,%.6f,%g" % (guest["period_ms"], duty_of(guest),
+                                     guest["jitter"])
     return "hog"
 
 
 def mean_mcpu(guest, trace_us):
     if "trace" in guest:
         return round(sum(trace_us) / len(trace_us) / TICK_US * 1000)
-    return round(guest.get("duty", 1) * 1000)
+    return round(duty_of(guest) * 1000) if "period_ms" in guest else 1000
+
+
+def peak_mcpu(guest, trace_us):
+    if "trace" in guest:
+        return round(max(trace_us) / TICK_US * 1000)
+    return BURST_MCPU
 
 
 def margins_of(controller, all_margins):
@@ -168,7 +182,12 @@ def turns_of(scale, controllers, round_number):
 
 def write_plans(out, scale, controllers):
     """One folder for each round: plan.json, and what the oracle is told."""
-    trace_us = read_trace(TRACE)
+    replay = next(guest for guest in GUESTS if "trace" in guest)
+    trace_us = read_trace(replay)
+    trace_file = os.path.join(out, "replay-us")
+    os.makedirs(out, exist_ok=True)
+    with open(trace_file, "w") as file:
+        file.writelines("%d\n" % figure for figure in trace_us)
     until_s = scale["scored_s"] + 10
     for number in range(1, scale["rounds"] + 1):
         folder = os.path.join(out, "round-%d" % number)
@@ -186,9 +205,10 @@ def write_plans(out, scale, controllers):
             with open(oracle, "w") as file:
                 file.writelines("%d %d\n" % step for step in steps)
             plan["guests"].append({
-                "name": guest["name"], "workload": workload_of(guest),
+                "name": guest["name"],
+                "workload": workload_of(guest, trace_file),
                 "seed": seed, "mean": mean_mcpu(guest, trace_us),
-                "peak": BURST_MCPU, "oracle": oracle})
+                "peak": peak_mcpu(guest, trace_us), "oracle": oracle})
         with open(os.path.join(folder, "plan.json"), "w") as file:
             json.dump(plan, file, indent=1)
             file.write("\n")

@@ -141,7 +141,7 @@ class Check {
   void set(const Action& action, const std::string& want) {
     Outcome outcome;
     hands_.apply({&action, 1}, {&outcome, 1});
-    report(fmt::format("{} = {}", attribute_of(action.knob), action.value),
+    report(fmt::format("{} = {}", to_text(action.knob), action.value),
            text_of(outcome), want);
   }
   void file(const std::string& name, const std::string& want) const {

@@ -5,6 +5,7 @@
 
 #include <vector>
 
+#include "agent/core/peak_forecaster.h"
 #include "tests/unit/core/allocations.h"
 #include "tests/unit/core/controller_bench.h"
 
@@ -99,6 +100,57 @@ TEST(Controller, LowersNoMoreOftenThanItsWritesAllow) {
     bench.run(milliseconds{400});
   }
   EXPECT_LE(bench.controller().find(VmId{1})->stats.writes - before, 130U);
+}
+
+// What scripts/demo shows on a real guest.
+TEST(Controller, IsAheadOfAPeriodicBurstWithTwoWritesAPeriod) {
+  Bench bench(enforcing(),
+              [](std::uint32_t steps) { return make_forecaster(steps); });
+  bench.add(1, "a", 1);
+  int ready = 0;
+  std::uint64_t writes = 0;
+  for (int period = 0; period < 40; ++period) {
+    if (period == 20) writes = bench.state(1).stats.writes;
+    if (period >= 20) ready += bench.cap(1) >= 1000;
+    bench.demand(1, 1000);
+    bench.run(milliseconds{160});
+    bench.demand(1, 5);
+    bench.run(milliseconds{1000});
+    if (period >= 20) {
+      EXPECT_LT(bench.cap(1), 500);
+    }
+    bench.run(milliseconds{940});
+  }
+  EXPECT_GE(ready, 18);
+  EXPECT_LE(bench.state(1).stats.writes - writes, 60U);
+}
+
+// Demand that jumps about without a season: the cap moves out of its way.
+TEST(Controller, HoldsMoreWhereItWouldWriteTooOften) {
+  Bench bench(enforcing(),
+              [](std::uint32_t steps) { return make_forecaster(steps); });
+  bench.add(1, "a", 1);
+  std::uint64_t random = 1;
+  const auto jump_about = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      random = random * 6364136223846793005U + 1442695040888963407U;
+      bench.demand(1, static_cast<std::int32_t>((random >> 33) % 600));
+      bench.run(milliseconds{60});
+    }
+  };
+  jump_about(1000);
+  const auto before = bench.state(1).stats.writes;
+  jump_about(1000);  // a minute
+  EXPECT_LE(bench.state(1).stats.writes - before, 120U);
+}
+
+TEST(Controller, LeavesAnEdgeThatItsVcpusCannotUse) {
+  Bench bench(enforcing());
+  bench.add(1, "a", 1);
+  bench.foretold = flat(1000);
+  bench.run(seconds{8});
+  ASSERT_GE(bench.cap(1), 1000);
+  EXPECT_TRUE(bench.edge(1).empty());
 }
 
 TEST(Controller, HandsOverOnAnEdgeWithOneWrite) {

@@ -27,8 +27,8 @@ class WildSeries {
     const double value = level_ * (1 + spread_ * noise_.normal());
     Observation out = exact(std::clamp(value, 0.0, 64'000.0));
     const double kind = noise_.uniform();
-    if (kind < 0.05) out.kind = Observation::Kind::kUpperBound;
-    if (kind > 0.95) out = {MilliCpus{-7}, Observation::Kind::kMissing};
+    if (kind < 0.05) out.least = MilliCpus{out.value.count() / 3};
+    if (kind > 0.95) out = {.value = MilliCpus{-7}, .missing = true};
     return out;
   }
 
@@ -190,7 +190,7 @@ TEST(Forecaster, MissingStepsHoldAndWidenAndAreNeverAZero) {
   const Forecast known = forecaster->forecast();
   Forecast before = known;
   for (int i = 0; i < 20; ++i) {
-    forecaster->observe({MilliCpus{0}, Observation::Kind::kMissing});
+    forecaster->observe(missing());
     const Forecast& now = forecaster->forecast();
     for (std::size_t tau = 0; tau < kTaus; ++tau) {
       EXPECT_GT(now.peak[tau], before.peak[tau]) << "step " << i;
@@ -200,7 +200,7 @@ TEST(Forecaster, MissingStepsHoldAndWidenAndAreNeverAZero) {
   }
   // Bounded: by half and 50 milli-CPU, however long.
   for (int i = 0; i < 1000; ++i) {
-    forecaster->observe({MilliCpus{0}, Observation::Kind::kMissing});
+    forecaster->observe(missing());
   }
   EXPECT_LE(peak(forecaster->forecast(), kP950),
             1.6 * peak(known, kP950) + 100);
@@ -212,27 +212,27 @@ TEST(Forecaster, MissingStepsHoldAndWidenAndAreNeverAZero) {
 TEST(Forecaster, MissingFromTheStartIsNoFault) {
   const std::unique_ptr<Forecaster> forecaster = make_forecaster(6);
   for (int i = 0; i < 10; ++i) {
-    forecaster->observe({MilliCpus{0}, Observation::Kind::kMissing});
+    forecaster->observe(missing());
   }
   forecaster->observe(exact(500));
   EXPECT_GE(forecaster->forecast().peak[0].count(), 600);
 }
 
-/// Of each 100 steps one is `spike`, of `kind`; the others are about 1000.
-Forecast with_spikes(Observation::Kind kind) {
+/// Of each 100 steps one is `spike`; the others are about 1000.
+Forecast with_spikes(Observation spike) {
   const std::unique_ptr<Forecaster> forecaster = make_forecaster(6);
   const Values values = noise_around(1000, 30, 5090, 4);
   for (std::size_t t = 0; t < values.size(); ++t) {
     Observation now = exact(values[t]);
-    if (t % 100 == 37) now = {MilliCpus{8000}, kind};
+    if (t % 100 == 37) now = spike;
     forecaster->observe(now);
   }
   return forecaster->forecast();
 }
 
 TEST(Forecaster, TheExcessOfAnUpperBoundIsNotLearnedAsTruth) {
-  const Forecast exactly = with_spikes(Observation::Kind::kExact);
-  const Forecast bounded = with_spikes(Observation::Kind::kUpperBound);
+  const Forecast exactly = with_spikes(exact(8000));
+  const Forecast bounded = with_spikes(at_most(8000));
   // 6 peaks of 100 are 8000: the p990 has to know, if they are true.
   EXPECT_GT(exactly.peak[4].count(), 4000);
   EXPECT_LT(bounded.peak[4].count(), 1500);
@@ -242,7 +242,7 @@ TEST(Forecaster, TheExcessOfAnUpperBoundIsNotLearnedAsTruth) {
 TEST(Forecaster, UpperBoundsAloneHoldTheLevel) {
   const std::unique_ptr<Forecaster> forecaster = make_forecaster(6);
   for (int i = 0; i < 3000; ++i) {
-    forecaster->observe({MilliCpus{2000}, Observation::Kind::kUpperBound});
+    forecaster->observe(at_most(2000));
   }
   EXPECT_GE(forecaster->forecast().peak[kP950].count(), 1990);
   EXPECT_LE(forecaster->forecast().peak[kP950].count(), 2600);

@@ -2,8 +2,10 @@
 // Bursts that repeat are foreseen; a season is not seen where there is none.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstdint>
 #include <cstdio>
+#include <memory>
 #include <vector>
 
 #include "tests/unit/core/forecast_series.h"
@@ -107,6 +109,38 @@ TEST_P(PeriodicBursts, AreForeseenAndTheTroughIsLeftAlone) {
   std::printf("%zu of %zu onsets foreseen from the 6th period on\n",
               early.foreseen, early.onsets);
   EXPECT_GE(10 * early.foreseen, 9 * early.onsets);
+}
+
+/// What a burst that never sleeps looks like: at least what it ran, a little
+/// less than what it may have wanted.
+Observation open_busy_period(double value) {
+  return {.value = MilliCpus{static_cast<std::int64_t>(value)},
+          .least = MilliCpus{static_cast<std::int64_t>(0.93 * value)}};
+}
+
+TEST(Season, OfBurstsThatAreUpperBoundsIsForeseenByEveryQuantile) {
+  const Bursts shape{.period = 105, .share = 0.15, .height = 1000};
+  const Values values = bursts(shape, 30 * 105, 3);
+  const std::unique_ptr<Forecaster> forecaster = make_forecaster(kHorizon);
+  std::size_t onsets = 0;
+  std::array<std::size_t, kTaus> foreseen{};
+  for (std::size_t t = 0; t + kLead < values.size(); ++t) {
+    const bool is_burst = values[t] > shape.height / 2;
+    forecaster->observe(is_burst ? open_busy_period(values[t])
+                                 : exact(values[t]));
+    for (int i = 0; i < 2; ++i) forecaster->ponder();
+    const bool comes = !is_burst && values[t + kLead] > shape.height / 2 &&
+                       values[t + kLead - 1] < shape.height / 2;
+    if (!comes || t < 10 * 105) continue;
+    ++onsets;
+    for (std::size_t tau = 0; tau < kTaus; ++tau) {
+      foreseen[tau] += peak(forecaster->forecast(), tau) >= 0.85 * shape.height;
+    }
+  }
+  ASSERT_GE(onsets, 15U);
+  for (std::size_t tau = 0; tau < kTaus; ++tau) {
+    EXPECT_GE(10 * foreseen[tau], 9 * onsets) << kTausPermille[tau];
+  }
 }
 
 TEST(Season, IsForgottenWhenItStops) {

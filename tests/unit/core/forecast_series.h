@@ -75,8 +75,13 @@ inline Values bursts(const Bursts& shape, std::size_t steps,
 }
 
 inline Observation exact(double value) {
-  return {.value = MilliCpus{static_cast<std::int64_t>(value)}};
+  const MilliCpus truth{static_cast<std::int64_t>(value)};
+  return {.value = truth, .least = truth};
 }
+inline Observation at_most(std::int64_t value) {
+  return {.value = MilliCpus{value}, .least = {}};
+}
+inline Observation missing() { return {.missing = true}; }
 
 /// The peak of the `horizon` steps after each step that has so many.
 inline Values peaks_after(const Values& values, std::size_t horizon) {

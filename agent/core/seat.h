@@ -174,6 +174,7 @@ class Seat {
   bool seen_ = false;
   bool shrink_failed_ = false;
   bool is_short_ = false;        // it was given less than it needs
+  bool is_squeezed_ = false;     // or less than it asked for
   bool was_lent_ = false;        // its cap holds a loan
   std::uint8_t start_left_ = 0;  // bits of Knob that are still to be set
   std::uint8_t start_failures_ = 0;

@@ -137,12 +137,13 @@ void Seat::members(Io& io, Self& self) {
   auto& [its_state, mode, window, series, level, peak, need, ask, asked_reserve,
          asked, need_reason, first_seen, needed_last, recent, retry_at,
          retry_after, lent_at, taken_at, refilled_at, write_credit, seen,
-         shrink_failed, is_short, was_lent, start_left, start_failures,
-         foreign_at, reassert_at, quiet_until, foreign_seen, reassert] = self;
+         shrink_failed, is_short, is_squeezed, was_lent, start_left,
+         start_failures, foreign_at, reassert_at, quiet_until, foreign_seen,
+         reassert] = self;
   io(its_state, mode, level, peak, need, ask, asked_reserve, asked, need_reason,
      first_seen, needed_last, retry_at, retry_after, lent_at, taken_at,
-     refilled_at, write_credit, seen, shrink_failed, is_short, was_lent,
-     start_left, start_failures, foreign_at, reassert_at, quiet_until,
+     refilled_at, write_credit, seen, shrink_failed, is_short, is_squeezed,
+     was_lent, start_left, start_failures, foreign_at, reassert_at, quiet_until,
      foreign_seen, reassert);
   DemandWindow::members(io, window);
   RecentMax::members(io, recent);

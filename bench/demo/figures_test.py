@@ -116,11 +116,15 @@ class Stall(unittest.TestCase):
 
 class Stretch(unittest.TestCase):
     def test_is_cpu_time_against_the_work_that_was_calibrated(self):
-        # Work of 150 ms; 225 ms of CPU time were taken from 3 s on.
+        # Work of 125 ms; 187.5 ms of CPU time were taken from 3 s on.
         record = record_of(12, periodic_run_us=lambda at: min(
-            max(at - 3, 0) * 1e6, 225000))
+            max(at - 3, 0) * 1e6, 187500))
         turn = turn_of(record, [(3, 4)])
         self.assertAlmostEqual(turn.figures()["stretch"][0], 1.5)
+
+
+ENOUGH = scenario.BURST_MCPU
+HALF = ENOUGH // 2
 
 
 class Relief(unittest.TestCase):
@@ -129,17 +133,17 @@ class Relief(unittest.TestCase):
         return turn.figures()["relief_ms"][0]
 
     def test_is_nothing_where_the_cap_was_enough_before(self):
-        self.assertEqual(self.relief(lambda at: 1000 if at > 2.9 else 100), 0)
+        self.assertEqual(self.relief(lambda at: ENOUGH if at > 2.9 else 100), 0)
 
     def test_is_nothing_without_a_cap(self):
         self.assertEqual(self.relief(lambda at: -1), 0)
 
     def test_ends_with_the_first_cap_that_is_enough(self):
         self.assertAlmostEqual(self.relief(
-            lambda at: 1000 if at >= 3.205 else 999 if at > 3.1 else 100), 210)
+            lambda at: ENOUGH if at >= 3.205 else ENOUGH - 1 if at > 3.1 else 100), 210)
 
     def test_is_the_whole_burst_where_none_is(self):
-        self.assertEqual(self.relief(lambda at: 999), 750)
+        self.assertEqual(self.relief(lambda at: ENOUGH - 1), 750)
 
 
 class PreRaised(unittest.TestCase):
@@ -151,7 +155,7 @@ class PreRaised(unittest.TestCase):
 
     def test_wants_enough_at_the_onset_and_little_before(self):
         self.assertEqual(self.ratio(
-            lambda at: 1000 if at >= 4.4 or 3 <= at < 3.6 else 499), [True])
+            lambda at: ENOUGH if at >= 4.4 or 3 <= at < 3.6 else HALF - 1), [True])
 
     def test_does_not_count_a_cap_that_is_always_high(self):
         self.assertEqual(self.ratio(lambda at: 1300), [False])
@@ -160,15 +164,15 @@ class PreRaised(unittest.TestCase):
     def test_does_not_count_one_raised_too_early(self):
         # Low until 4.2: 0.6 of 1.4 s.
         self.assertEqual(self.ratio(
-            lambda at: 1000 if at >= 4.2 else 499), [False])
+            lambda at: ENOUGH if at >= 4.2 else HALF - 1), [False])
 
     def test_does_not_count_one_raised_too_late(self):
         self.assertEqual(self.ratio(
-            lambda at: 1000 if at >= 5.01 else 100), [False])
+            lambda at: ENOUGH if at >= 5.01 else 100), [False])
 
     def test_half_of_the_demand_is_not_less_than_half(self):
         self.assertEqual(self.ratio(
-            lambda at: 1000 if at >= 4.4 else 500), [False])
+            lambda at: ENOUGH if at >= 4.4 else HALF), [False])
 
 
 class Held(unittest.TestCase):
@@ -284,7 +288,7 @@ class Plans(unittest.TestCase):
         guest = scenario.GUESTS[0]
         bursts = scenario.burst_times_us(guest, 7, 6, 30)
         plan = scenario.burst_plan(guest, 7, 6, 30)
-        self.assertEqual([at for at, cap in plan if cap > 1000],
+        self.assertEqual([at for at, cap in plan if cap > ENOUGH],
                          [begin - 20000 for begin, _ in bursts])
 
     def test_known_demand_is_never_above_the_oracles_cap(self):

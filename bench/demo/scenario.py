@@ -11,19 +11,21 @@ import os
 TRACE = "tests/data/demand-10ms.csv"
 CEILING = 1300  # milli-CPU: one vCPU, and what QEMU needs beside it
 FLOOR = 100
-BURST_MCPU = 1000  # what a burst wants: the whole of its vCPU
+BURST_MCPU = 500  # what a burst wants, for half of each 10 ms
+# Work takes a little longer while both processors are busy: what the oracle
+# gives a burst.
+ORACLE_MCPU = 600
 TICK_US = 10000
 MASK = (1 << 64) - 1
 
 # How each loads its one vCPU. A period of whole seconds would let a loop of 1 s
 # look at each burst in the same place, always in time or always too late; and
 # as the two differ, their bursts meet now and then, under every controller
-# alike. Where all meet they are more than two processors have, and who waits
-# then waits under any controller: so bursts are short, and the recorded demand
-# is halved.
+# alike. All of them fit into two processors even then, or who waits would wait
+# under any controller.
 GUESTS = [
-    {"name": "periodic", "period_ms": 2100, "work_ms": 150, "jitter": 0.0},
-    {"name": "jitter", "period_ms": 2300, "work_ms": 150, "jitter": 0.5},
+    {"name": "periodic", "period_ms": 2100, "work_ms": 125, "jitter": 0.0},
+    {"name": "jitter", "period_ms": 2300, "work_ms": 125, "jitter": 0.5},
     {"name": "replay", "trace": TRACE, "scale": 0.5},
     {"name": "batch"},
 ]
@@ -104,8 +106,8 @@ def burst_plan(guest, seed, lead_s, until_s):
         if steps and steps[-1][0] >= at:  # the burst before is hardly over
             steps.pop()
         else:
-            steps.append((at, BURST_MCPU + FLOOR))
-        steps.append((begin + work, FLOOR))
+            steps.append((at, ORACLE_MCPU + FLOOR))
+        steps.append((begin + work * 1000 // BURST_MCPU, FLOOR))
     return steps
 
 
@@ -142,8 +144,8 @@ def workload_of(guest, trace_file):
     if "trace" in guest:
         return "replay:%s,loop,backlog" % trace_file
     if "period_ms" in guest:
-        return "burst:%d,%.6f,%g" % (guest["period_ms"], duty_of(guest),
-                                     guest["jitter"])
+        return "burst:%d,%.6f,%g,%g" % (guest["period_ms"], duty_of(guest),
+                                        guest["jitter"], BURST_MCPU / 1000)
     return "hog"
 
 

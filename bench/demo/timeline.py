@@ -48,7 +48,7 @@ class Strip:
     def ran(self, begin_us, end_us):
         rise_us = self.turn.record.rise(self.guest + ".run_us", begin_us,
                                         end_us)
-        return min(rise_us / (end_us - begin_us) * 1000, scenario.BURST_MCPU)
+        return min(rise_us / (end_us - begin_us) * 1000, 1000)
 
     def loads(self):
         """Grey: each bin's usage; red: the rest of what a burst wanted."""
@@ -62,7 +62,8 @@ class Strip:
             shapes.append(self.box(at_us, end_us, 0, ran, RAN, 0.6))
             for begin, end in bursts:
                 inside = (max(at_us, begin), min(end_us, end))
-                if inside[1] > inside[0] and end_us < end:
+                if (inside[1] > inside[0] and end_us < end and
+                        ran < scenario.BURST_MCPU):
                     shapes.append(self.box(*inside, ran, scenario.BURST_MCPU,
                                            STALL, 0.75))
             at_us = end_us

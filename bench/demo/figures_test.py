@@ -116,9 +116,9 @@ class Stall(unittest.TestCase):
 
 class Stretch(unittest.TestCase):
     def test_is_cpu_time_against_the_work_that_was_calibrated(self):
-        # Work of 125 ms; 187.5 ms of CPU time were taken from 3 s on.
+        # Work of 250 ms; 375 ms of CPU time were taken from 3 s on.
         record = record_of(12, periodic_run_us=lambda at: min(
-            max(at - 3, 0) * 1e6, 187500))
+            max(at - 3, 0) * 1e6, 375000))
         turn = turn_of(record, [(3, 4)])
         self.assertAlmostEqual(turn.figures()["stretch"][0], 1.5)
 
@@ -283,6 +283,15 @@ class Plans(unittest.TestCase):
             return [burst for burst in scenario.burst_times_us(
                 guest, 7, lead_s, 30) if burst[0] >= guest["period_ms"] * 1000]
         self.assertEqual(scored(6), scored(44))
+
+    def test_bursts_of_the_two_never_meet(self):
+        for number in (1, 2, 3):
+            seeds = scenario.seeds_of(number)
+            begins = [[begin for begin, _ in scenario.burst_times_us(
+                guest, seeds[guest["name"]], 46, 80)]
+                for guest in scenario.GUESTS[:2]]
+            apart = min(abs(a - b) for a in begins[0] for b in begins[1])
+            self.assertGreater(apart, 400000)
 
     def test_the_oracle_raises_20_ms_before_each_burst(self):
         guest = scenario.GUESTS[0]

@@ -29,11 +29,11 @@ START_TRIES = 4
 TAIL_S = 2.5  # for the last bursts to end
 TURN_EXTRA_S = 60  # for what a turn does beside its time
 HUNG = 75  # exit code: what is missing may be tried again
-WEIGHTS = {True: "400", False: "10"}  # is it a latency guest?
+WEIGHT = "400"  # of latency guests; batch is idle class
 
 CONFIG_TEXT = """\
 mode: enforce
-cpu: {host_share_mcpu: 100}
+cpu: {host_share_mcpu: 100, weights: false}
 journal: {directory: /run/demo-turn/journal}
 vms:
   - {match: periodic, class: production, floor_mcpu: 100, ceiling_mcpu: 1300}
@@ -98,15 +98,17 @@ class Guest:
         self.folder = "/run/labguest/" + self.name
         self.cgroup = read(self.folder + "/cgroup").strip()
         self.marks_seen = 0
-        self.weight = WEIGHTS[self.name in scenario.LATENCY]
-        write(self.weight_file(), self.weight)
-
-    def weight_file(self):
-        return os.path.dirname(self.cgroup) + "/cpu.weight"
+        above = os.path.dirname(self.cgroup)
+        self.weight_file = above + "/cpu.weight"
+        if self.name in scenario.LATENCY:
+            write(self.weight_file, WEIGHT)
+        else:
+            write(above + "/cpu.idle", "1")
+        self.weight = read(self.weight_file).strip()
 
     def limits(self):
         return (read(self.cgroup + "/cpu.max").strip(),
-                read(self.weight_file()).strip())
+                read(self.weight_file).strip())
 
     def free(self):
         write(self.cgroup + "/cpu.max", NO_CAP)

@@ -11,22 +11,18 @@ import os
 TRACE = "tests/data/demand-10ms.csv"
 CEILING = 1300  # milli-CPU: one vCPU, and what QEMU needs beside it
 FLOOR = 100
-BURST_MCPU = 500  # what a burst wants, for half of each 10 ms
-# Work takes a little longer while both processors are busy: what the oracle
-# gives a burst.
-ORACLE_MCPU = 600
+BURST_MCPU = 1000  # what a burst wants: the whole of its vCPU
 TICK_US = 10000
 MASK = (1 << 64) - 1
 
 # How each loads its one vCPU. A period of whole seconds would let a loop of 1 s
-# look at each burst in the same place, always in time or always too late; and
-# as the two differ, their bursts meet now and then, under every controller
-# alike. All of them fit into two processors even then, or who waits would wait
-# under any controller.
+# look at each burst in the same place, always in time or always too late. Bursts
+# of the two never meet (see seeds_of): with the replay they would be more than
+# two processors have, and who waits then waits under any controller.
 GUESTS = [
-    {"name": "periodic", "period_ms": 2100, "work_ms": 125, "jitter": 0.0},
-    {"name": "jitter", "period_ms": 2300, "work_ms": 125, "jitter": 0.5},
-    {"name": "replay", "trace": TRACE, "scale": 0.5},
+    {"name": "periodic", "period_ms": 2100, "work_ms": 250, "jitter": 0.0},
+    {"name": "jitter", "period_ms": 2100, "work_ms": 250, "jitter": 0.5},
+    {"name": "replay", "trace": TRACE, "scale": 0.25},
     {"name": "batch"},
 ]
 LATENCY = ["periodic", "jitter", "replay"]
@@ -106,8 +102,8 @@ def burst_plan(guest, seed, lead_s, until_s):
         if steps and steps[-1][0] >= at:  # the burst before is hardly over
             steps.pop()
         else:
-            steps.append((at, ORACLE_MCPU + FLOOR))
-        steps.append((begin + work * 1000 // BURST_MCPU, FLOOR))
+            steps.append((at, BURST_MCPU + FLOOR))
+        steps.append((begin + work, FLOOR))
     return steps
 
 
@@ -131,8 +127,28 @@ def read_trace(guest):
                 for row in csv.DictReader(file)]
 
 
-def seed_of(guest, round_number):
-    return 10 * round_number + [g["name"] for g in GUESTS].index(guest["name"])
+def phase_of(seed):
+    """Where in its period a guest's first burst may begin: 0 to 1."""
+    return next_fraction(seed * 1000003 & MASK)[1]
+
+
+def never_meet(periodic_seed, jitter_seed):
+    """The jittered one's bursts, wherever they are shifted to, keep clear of
+    the others by a tenth of a period, for those that come late."""
+    periodic, jitter = GUESTS[:2]
+    room = jitter["jitter"] * (1 - duty_of(jitter))
+    gap = (phase_of(periodic_seed) - phase_of(jitter_seed)) % 1
+    return (room + duty_of(jitter) + 0.1 < gap and
+            gap + duty_of(periodic) + 0.1 < 1)
+
+
+def seeds_of(round_number):
+    """By name."""
+    seeds = {guest["name"]: 1000 * round_number + i
+             for i, guest in enumerate(GUESTS)}
+    while not never_meet(seeds["periodic"], seeds["jitter"]):
+        seeds["jitter"] += len(GUESTS)
+    return seeds
 
 
 def duty_of(guest):
@@ -144,8 +160,8 @@ def workload_of(guest, trace_file):
     if "trace" in guest:
         return "replay:%s,loop,backlog" % trace_file
     if "period_ms" in guest:
-        return "burst:%d,%.6f,%g,%g" % (guest["period_ms"], duty_of(guest),
-                                        guest["jitter"], BURST_MCPU / 1000)
+        return "burst:%d,%.6f,%g" % (guest["period_ms"], duty_of(guest),
+                                     guest["jitter"])
     return "hog"
 
 
@@ -197,7 +213,7 @@ def write_plans(out, scale, controllers):
         plan = {"round": number, "scored_s": scale["scored_s"],
                 "turns": turns_of(scale, controllers, number), "guests": []}
         for guest in GUESTS:
-            seed = seed_of(guest, number)
+            seed = seeds_of(number)[guest["name"]]
             steps = []
             if "period_ms" in guest:
                 steps = burst_plan(guest, seed, BASELINE_LEAD_S, until_s)

@@ -43,7 +43,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { kWorkersMax = 64, kArgumentsMax = 4 };
+enum { kWorkersMax = 64, kArgumentsMax = 3 };
 enum { kMarkBegin = 0x80, kMarkEnd = 0xc0 };
 enum { kNoCommand = -1, kHold = 127 };
 static const int64_t kNsPerMs = 1000000;
@@ -207,27 +207,8 @@ static double next_shift(struct Worker *worker, int64_t index) {
   return next_fraction(index < 0 ? &worker->lead_random : &worker->random);
 }
 
-static const int64_t kTickNs = 10000000;
-
-// In one go, or so much of each 10 ms; what is late is made up for at once.
-static void work_burst(int64_t work, double level) {
-  if (level <= 0 || level >= 1) {
-    work_ns(work);
-    return;
-  }
-  const int64_t piece = (int64_t)(level * (double)kTickNs);
-  int64_t next = now_ns();
-  for (; work > piece; work -= piece) {
-    work_ns(piece);
-    next += kTickNs;
-    sleep_until(next);
-  }
-  work_ns(work);
-}
-
-// burst:PERIOD_MS,DUTY[,JITTER[,LEVEL]]  DUTY x PERIOD of work in each period.
-// JITTER shifts a burst within the part of its period that it leaves free.
-// LEVEL of a CPU is what a burst wants; it lasts so much longer.
+// burst:PERIOD_MS,DUTY[,JITTER]  DUTY x PERIOD of work in each period. JITTER
+// shifts a burst within the part of its period that it leaves free.
 static void run_bursts(struct Worker *worker) {
   const int64_t period = (int64_t)(workload.argument[0] * 1e6);
   const int64_t work = (int64_t)(workload.argument[1] * (double)period);
@@ -240,7 +221,7 @@ static void run_bursts(struct Worker *worker) {
     const double shift = room * next_shift(worker, index);
     sleep_until(epoch_ns + phase + index * period + (int64_t)shift);
     mark_burst(kMarkBegin, worker->cpu);
-    work_burst(work, workload.argument[3]);
+    work_ns(work);
     mark_burst(kMarkEnd, worker->cpu);
     ++index;
     if (workload.backlog) continue;
@@ -254,6 +235,7 @@ static void run_bursts(struct Worker *worker) {
 
 // Work in ticks of 10 ms, as much as `demand_ns` says for each, until that is
 // negative. What does not fit is dropped, or kept with the flag backlog.
+static const int64_t kTickNs = 10000000;
 static void run_ticks(int64_t (*demand_ns)(int64_t tick)) {
   for (int64_t tick = -(lead_ns / kTickNs);;) {
     sleep_until(epoch_ns + tick * kTickNs);
@@ -333,9 +315,8 @@ static void check_arguments(void) {
       break;
     case kBurst:
       need(workload.arguments >= 2 && a[0] > 0,
-           "burst:PERIOD_MS,DUTY[,JITTER[,LEVEL]]: PERIOD_MS > 0");
-      need(is_fraction(a[1]) && is_fraction(a[2]) && is_fraction(a[3]),
-           "burst: DUTY, JITTER, LEVEL 0..1");
+           "burst:PERIOD_MS,DUTY[,JITTER]: PERIOD_MS > 0");
+      need(is_fraction(a[1]) && is_fraction(a[2]), "burst: DUTY, JITTER 0..1");
       break;
     case kRamp:
       need(workload.arguments == 3 && a[0] > 0, "ramp:SECONDS,FROM,TO");

@@ -140,9 +140,9 @@ void set_options(vcpu_bpf& skeleton, const SensorOptions& options) {
       every == 0 ? 0 : static_cast<std::uint32_t>(0xffffffffULL / every);
 }
 
-// The globals' map as libbpf would make it; but then libbpf writes all of its 11
-// MB as well, of zeroes, over zeroes: a quarter of the time that a start takes.
-// Where this fails, libbpf does it its own way.
+// The globals' map, as libbpf would make it; but libbpf then writes all of its
+// 11 MB, zeroes over zeroes: a quarter of the time that a start takes. Where
+// this fails, libbpf does it its own way.
 void make_globals(bpf_map* globals) {
   LIBBPF_OPTS(bpf_map_create_opts, flags, .map_flags = BPF_F_MMAPABLE);
   const Fd map{bpf_map_create(BPF_MAP_TYPE_ARRAY, bpf_map__name(globals),

@@ -70,10 +70,12 @@ void owe(const ByRank& debts, const ByRank& held, std::span<const Claim> claims,
 
 }  // namespace
 
-// Satisfied at a lower level.
-bool Arbiter::is_below(const Ask& a, const Ask& b) {
-  return Wide{a.gap} * b.weight < Wide{b.gap} * a.weight;
-}
+// Satisfied at a lower level. A type, not a function: so it is inlined.
+struct Arbiter::Below {
+  bool operator()(const Ask& a, const Ask& b) const {
+    return Wide{a.gap} * b.weight < Wide{b.gap} * a.weight;
+  }
+};
 
 // Progressive filling: in rising order of the level, gap / weight, at which a
 // claim is satisfied, until what is left no longer satisfies all the rest at
@@ -95,7 +97,7 @@ std::int64_t Arbiter::fill(std::int64_t pool, std::span<Ask> asks) {
   std::span<Ask> open = asks;  // those before it are satisfied, those after not
   while (!open.empty()) {
     const std::size_t middle = open.size() / 2;
-    std::ranges::nth_element(open, open.first(middle).end(), is_below);
+    std::ranges::nth_element(open, open.first(middle).end(), Below{});
     Wide left_then = left;
     std::int64_t weights_then = weights;
     for (const Ask& ask : open.first(middle)) {

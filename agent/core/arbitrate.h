@@ -73,7 +73,7 @@ class Arbiter {
     std::uint8_t rank = 0;
   };
 
-  static bool is_below(const Ask& a, const Ask& b);
+  struct Below;
   static std::int64_t fill(std::int64_t pool, std::span<Ask> asks);
   std::int64_t fill_needs(std::int64_t pool, std::span<const Claim> claims,
                           std::span<Share> shares);

@@ -18,6 +18,8 @@ constexpr std::uint64_t kStepsMax = 64;
 
 // Pieces of the search for seasons, a tick: a few microseconds of it.
 constexpr std::size_t kPonders = 4;
+// So many VMs ahead is asked for what is needed of them.
+constexpr std::size_t kAhead = 2;
 
 // VMs that are gone, but may come back with what was learned of them.
 constexpr std::size_t kSuspendedMax = 1024;
@@ -125,7 +127,10 @@ std::uint32_t Controller::Inside::steps_until(Instant at) {
 void Controller::Inside::sense(const TickInput& input) {
   const std::uint32_t passed = steps_until(input.now);
   auto next = input.vms.begin();
-  for (const auto& seat : seats) {
+  for (std::size_t i = 0; i < seats.size(); ++i) {
+    const auto& seat = seats[i];
+    if (i + 2 * kAhead < seats.size()) seats[i + 2 * kAhead]->prefetch();
+    if (i + kAhead < seats.size()) seats[i + kAhead]->prefetch_series(passed);
     const VmId id = seat->state.facts.id;
     while (next != input.vms.end() && next->vm < id) ++next;
     const bool is_there = next != input.vms.end() && next->vm == id;

@@ -182,7 +182,7 @@ class Comparison {
 
   /// Walks the threads of both in their common order.
   void add_vm(const VmView& before, const VmView& after) {
-    VmDemand vm;
+    VmDemand& vm = out_.vms.emplace_back();
     vm.id = after.vm.id;
     vm.first_thread = static_cast<std::uint32_t>(out_.threads.size());
     std::array<Tally, kThreadClasses> tallies{};
@@ -200,7 +200,6 @@ class Comparison {
       }
     }
     finish(before.vm, after.vm, tallies, vm);
-    out_.vms.push_back(vm);
   }
 
  private:
@@ -223,7 +222,8 @@ class Comparison {
 
     const Tally tally = tally_of(was, is, step);
     add(tallies[static_cast<std::size_t>(is.thread_class)], tally);
-    ThreadDemand thread = describe(was, is, tally);
+    ThreadDemand& thread = out_.threads.emplace_back();
+    describe(was, is, tally, thread);
     for (std::size_t e = 0; e < kExitClasses; ++e) {
       thread.exits[e] = gain(vcpu_was.exits[e], vcpu_is.exits[e]);
       vm.exits[e] += thread.exits[e];
@@ -232,13 +232,11 @@ class Comparison {
     vm.migrations += thread.migrations;
     vm.upper_bound |=
         thread.upper_bound && thread.thread_class == ThreadClass::kVcpu;
-    out_.threads.push_back(thread);
     return true;
   }
 
-  ThreadDemand describe(const ThreadSample& was, const ThreadSample& is,
-                        const Tally& tally) const {
-    ThreadDemand thread;
+  void describe(const ThreadSample& was, const ThreadSample& is,
+                const Tally& tally, ThreadDemand& thread) const {
     thread.id = is.id;
     thread.tid = is.tid;
     thread.vcpu = is.vcpu;
@@ -248,7 +246,6 @@ class Comparison {
     thread.cpu = to_class_demand(tally, interval_);
     thread.wakeups = std::uint32_t{is.wakeups - was.wakeups};  // wraps
     thread.migrations = std::uint32_t{is.migrations - was.migrations};
-    return thread;
   }
 
   void finish(const VmSample& before, const VmSample& after,

@@ -45,6 +45,12 @@ class Experts {
   std::size_t situation() const;
   static constexpr std::size_t kSituations = 4;
 
+  /// As Forecaster::prefetch.
+  void prefetch() const {
+    season_.prefetch();
+    __builtin_prefetch(&last_, 1);
+  }
+
   float last() const { return last_; }
   float period() const { return season_.period(); }
   void ponder(std::size_t horizon) { season_.ponder(horizon + 2); }

@@ -44,6 +44,9 @@ class Forecaster {
 
   /// The next step of an even clock. Missing steps are told, not left out.
   virtual void observe(Observation now) = 0;
+  /// A hint: `observe` is to come soon. With thousands of series none is in the
+  /// processor's cache any more when its turn comes.
+  virtual void prefetch() const {}
   /// Of the peak over the next horizon, as of the last `observe`.
   virtual const Forecast& forecast() const = 0;
   /// A bounded piece of the work that is not for every step (the search for a

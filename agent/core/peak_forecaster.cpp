@@ -112,6 +112,7 @@ class PeakForecaster final : public Forecaster {
   }
 
   void observe(Observation now) override;
+  void prefetch() const override;
   const Forecast& forecast() const override { return forecast_; }
   void ponder() override { s_.experts.ponder(s_.horizon); }
   std::size_t state_bytes() const override { return sizeof(State); }
@@ -163,6 +164,21 @@ void PeakForecaster::observe(Observation now) {
 float PeakForecaster::figure(MilliCpus demand) {
   return static_cast<float>(
       std::clamp<std::int64_t>(demand.count(), 0, kDemandMax));
+}
+
+void fetch(const void* begin, std::size_t bytes) {
+  constexpr std::size_t kLine = 64;
+  const char* line = static_cast<const char*>(begin);
+  for (std::size_t at = 0; at < bytes; at += kLine)
+    __builtin_prefetch(line + at, 1);
+}
+
+void PeakForecaster::prefetch() const {
+  fetch(&s_.coverage, 2 * sizeof(Lanes) + sizeof(s_.standing));
+  fetch(&s_.pending[s_.slot], sizeof(Pending));
+  s_.experts.prefetch();
+  fetch(&s_.scale, sizeof(State) - offsetof(State, scale));
+  fetch(&forecast_, sizeof(forecast_));
 }
 
 /// The first value says how large errors may be.

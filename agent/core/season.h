@@ -27,6 +27,13 @@ class Season {
   /// The next step. Shape: in units of its caller's choice, of 16 bits.
   void push(std::uint16_t value);
 
+  /// As Forecaster::prefetch.
+  void prefetch() const {
+    __builtin_prefetch(&sum_, 1);
+    __builtin_prefetch(&ring_[count_ & kMask], 1);
+    __builtin_prefetch(&count_, 1);
+  }
+
   /// A bounded piece of the search: a few lags. After the last it decides, and
   /// begins anew. `lag_min`: shorter periods are none.
   void ponder(std::size_t lag_min);

@@ -53,6 +53,10 @@ class SlowedForecaster {
   /// `steps` of the tick's clock have passed with this demand. True when the
   /// forecast is a new one.
   bool observe(Observation now, std::uint32_t steps);
+  /// A hint: the next steps are to come soon.
+  void prefetch(std::uint32_t steps) const {
+    if (left_ <= steps) forecaster_->prefetch();
+  }
   Forecaster& forecaster() { return *forecaster_; }
   const Forecaster& forecaster() const { return *forecaster_; }
 
@@ -77,6 +81,12 @@ class Seat {
 
   VmState state;
 
+  /// Hints that `sense` is to come: of itself first, later of what it learned,
+  /// which it then can find.
+  void prefetch() const;
+  void prefetch_series(std::uint32_t steps) const {
+    for (const SlowedForecaster& series : series_) series.prefetch(steps);
+  }
   /// Takes in one tick's figures; nullptr: it is missing.
   void sense(const Rules& rules, const CpuInput* input, Duration interval,
              std::uint32_t steps);

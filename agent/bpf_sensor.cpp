@@ -144,7 +144,9 @@ void set_options(vcpu_bpf& skeleton, const SensorOptions& options) {
 // 11 MB, zeroes over zeroes: a quarter of the time that a start takes. Where
 // this fails, libbpf does it its own way.
 void make_globals(bpf_map* globals) {
-  LIBBPF_OPTS(bpf_map_create_opts, flags, .map_flags = BPF_F_MMAPABLE);
+  bpf_map_create_opts flags{};
+  flags.sz = sizeof(flags);
+  flags.map_flags = BPF_F_MMAPABLE;
   const Fd map{bpf_map_create(BPF_MAP_TYPE_ARRAY, bpf_map__name(globals),
                               sizeof(std::uint32_t),
                               bpf_map__value_size(globals), 1, &flags)};

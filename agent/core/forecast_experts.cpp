@@ -12,6 +12,8 @@ constexpr float kMeanGain = 0.02F;  // half forgotten in 35 steps
 constexpr float kLevelGain = 0.5F;
 constexpr float kSlopeGain = 0.1F;
 constexpr float kDamping = 0.9F;
+// Above what a season foresaw for now, by so much.
+constexpr float kOverrun = 1.25F;
 
 /// How far a slope of 1 goes in so many steps.
 constexpr std::array<float, kHorizonMax + 1> kReach = [] {
@@ -43,6 +45,17 @@ void Experts::observe(float demand, float trailing) {
   season_.push(to_ring(demand));
 }
 
+// A burst that lasts longer than the last ones did is not over because they
+// were.
+float Experts::seasonal(std::size_t horizon) const {
+  const auto foreseen = [this](std::size_t steps) {
+    return kRingUnit * static_cast<float>(season_.peak_ahead(steps));
+  };
+  const bool overruns = last_ > kOverrun * foreseen(0) + kRingUnit;
+  const float ahead = foreseen(horizon);
+  return overruns ? std::max(ahead, last_) : ahead;
+}
+
 Points Experts::points(std::size_t horizon) const {
   Points points{};
   // The peak of a slope that rises is at its end, of one that falls at once.
@@ -52,11 +65,7 @@ Points Experts::points(std::size_t horizon) const {
   points[static_cast<std::size_t>(Expert::kEwma)] = ewma_;
   points[static_cast<std::size_t>(Expert::kHolt)] = std::max(ahead, 0.0F);
   points[static_cast<std::size_t>(Expert::kSeason)] =
-      season_.period() > 0
-          ? std::max(
-                kRingUnit * static_cast<float>(season_.peak_ahead(horizon)),
-                last_)
-          : trailing_;
+      season_.period() > 0 ? seasonal(horizon) : trailing_;
   return points;
 }
 

@@ -18,8 +18,8 @@ enum class Expert : std::uint8_t {
   kTrailing,  // the next horizon's peak is the last one's
   kEwma,      // it goes back to its mean
   kHolt,      // it goes on as it went, less and less so
-  kSeason,    // it does as a period ago, and is no less than now: a burst may
-              // last longer than the last one did; trailing without a season
+  kSeason,    // it does as a period ago; where it is above that, it is no less
+              // than now; the trailing peak while there is no season
 };
 inline constexpr std::size_t kExperts = 5;
 using Points = std::array<float, kExperts>;
@@ -59,6 +59,7 @@ class Experts {
   // The season sees demand in units of 4 milli-CPU, which reach to 262 CPUs.
   static constexpr float kRingUnit = 4;
   static std::uint16_t to_ring(float demand);
+  float seasonal(std::size_t horizon) const;
 
   Season season_;
   float last_ = 0;

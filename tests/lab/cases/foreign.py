@@ -15,9 +15,10 @@ from control_case import (Agent, Writes, holds, read, small_vm, wait_until,
 SECONDS = 60 if os.environ.get("OUTRIDER_FULL") == "1" else 20
 FOREIGN = "33000 100000"
 
-vm, cgroup = small_vm(100, "burst:500,100000")
+vm, cgroup = small_vm(100, "burst:2000,200000")
 writes = Writes(cgroup)
-# It learns for half a second, and moves the cap much.
+# It learns for half a second. The period is longer than what it looks ahead, or
+# it would keep the cap up.
 agent = Agent("""mode: enforce
 cpu: {lower_after_ms: 50, writes_per_minute: 6000}
 shadow: {reserve_horizon_ms: 500}""")

@@ -331,9 +331,9 @@ void Seat::settle(const Rules& rules, Instant now, const Action& action,
       ++state.stats.writes;
       (void)may_write(rules, now, 0);  // first what was earned meanwhile
       spend_write();
-      retry_after_ = {};
       if (is_start) start_left_ &= static_cast<std::uint8_t>(~bit(action.knob));
-      if (!is_cap) return;
+      if (!is_cap) return;  // another knob's success says nothing of the cap's
+      retry_after_ = {};
       shrink_failed_ = false;
       state.in_charge = true;
       state.applied = MilliCpus{outcome.value};

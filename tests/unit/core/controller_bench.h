@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -101,13 +102,16 @@ class Bench {
 
   Forecast foretold = flat(0);
   Outcome::Kind answer = Outcome::Kind::kApplied;
+  std::optional<Knob> refused{};  // this knob is, whatever `answer` says
 
  private:
   std::vector<Action> apply(std::span<const Action> plan) {
     const std::vector<Action> actions(plan.begin(), plan.end());
     std::vector<Outcome> outcomes;
     for (const Action& action : actions) {
-      outcomes.push_back({.kind = answer, .error = 0, .value = action.value});
+      const Outcome::Kind kind =
+          refused == action.knob ? Outcome::Kind::kUnconfirmed : answer;
+      outcomes.push_back({.kind = kind, .error = 0, .value = action.value});
     }
     controller_.settle(actions, outcomes);
     return actions;

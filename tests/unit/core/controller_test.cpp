@@ -274,6 +274,18 @@ TEST(Controller, RetriesWhatWasRefusedWithBackOff) {
   EXPECT_LE(tries, 20U);  // 20 ms, doubled to a second
 }
 
+// Found by the simulator: what its vCPUs' caps took was taken for the VM's.
+TEST(Controller, BacksOffThoughAnotherKnobIsTaken) {
+  Policy policy = enforcing();
+  policy.cpu.split = Split::kEqual;
+  Bench bench(policy);
+  bench.add(1, "a", 2);
+  bench.run(seconds{8});
+  bench.foretold = flat(1000);
+  bench.refused = Knob::kCpuMax;
+  EXPECT_LE(caps_of(bench.run(seconds{5})).size(), 12U);
+}
+
 TEST(Controller, LeavesAVmThatWasLetGo) {
   Bench bench(enforcing());
   bench.add(1, "a", 1);

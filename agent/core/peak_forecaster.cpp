@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "agent/base/crc32c.h"
+#include "agent/base/prefetch.h"
 #include "agent/core/forecast_experts.h"
 #include "agent/core/residual_quantile.h"
 
@@ -166,19 +167,12 @@ float PeakForecaster::figure(MilliCpus demand) {
       std::clamp<std::int64_t>(demand.count(), 0, kDemandMax));
 }
 
-void fetch(const void* begin, std::size_t bytes) {
-  constexpr std::size_t kLine = 64;
-  const char* line = static_cast<const char*>(begin);
-  for (std::size_t at = 0; at < bytes; at += kLine)
-    __builtin_prefetch(line + at, 1);
-}
-
 void PeakForecaster::prefetch() const {
-  fetch(&s_.coverage, 2 * sizeof(Lanes) + sizeof(s_.standing));
-  fetch(&s_.pending[s_.slot], sizeof(Pending));
+  prefetch_lines(&s_.coverage, 2 * sizeof(Lanes) + sizeof(s_.standing));
+  prefetch_lines(&s_.pending[s_.slot], sizeof(Pending));
   s_.experts.prefetch();
-  fetch(&s_.scale, sizeof(State) - offsetof(State, scale));
-  fetch(&forecast_, sizeof(forecast_));
+  prefetch_lines(&s_.scale, sizeof(State) - offsetof(State, scale));
+  prefetch_lines(&forecast_, sizeof(forecast_));
 }
 
 /// The first value says how large errors may be.

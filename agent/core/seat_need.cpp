@@ -2,6 +2,7 @@
 // What a Seat learns of its VM, and what follows that it asks for.
 #include <algorithm>
 
+#include "agent/base/prefetch.h"
 #include "agent/core/seat.h"
 #include "agent/core/seat_band.h"
 
@@ -20,13 +21,7 @@ constexpr std::int64_t kRampPermille = 100;
 
 }  // namespace
 
-void Seat::prefetch() const {
-  constexpr std::size_t kLine = 64;
-  const char* line = reinterpret_cast<const char*>(this);
-  for (std::size_t at = 0; at < sizeof(Seat); at += kLine) {
-    __builtin_prefetch(line + at, 1);
-  }
-}
+void Seat::prefetch() const { prefetch_lines(this, sizeof(Seat)); }
 
 MilliCpus Seat::overhead() const {
   std::int64_t sum = 0;
@@ -208,9 +203,9 @@ Claim Seat::claim(const Rules& rules, Instant now) {
   }
   const CpuPolicy& cpu = rules.policy.cpu;
   need_ = std::max(state.demand, need_now(rules)) + overhead();
+  need_ = std::max(need_, ramp(rules));
   need_reason_ =
       state.demand + overhead() >= need_ ? Reason::kDemand : Reason::kForecast;
-  need_ = std::max(need_, ramp(rules));
   ask_ = reserve_now(rules, need_);
   // It learns before it cuts.
   const bool is_learning =

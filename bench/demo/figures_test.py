@@ -133,14 +133,16 @@ class Relief(unittest.TestCase):
         return turn.figures()["relief_ms"][0]
 
     def test_is_nothing_where_the_cap_was_enough_before(self):
-        self.assertEqual(self.relief(lambda at: ENOUGH if at > 2.9 else 100), 0)
+        self.assertEqual(
+            self.relief(lambda at: ENOUGH if at > 2.9 else 100), 0)
 
     def test_is_nothing_without_a_cap(self):
         self.assertEqual(self.relief(lambda at: -1), 0)
 
     def test_ends_with_the_first_cap_that_is_enough(self):
         self.assertAlmostEqual(self.relief(
-            lambda at: ENOUGH if at >= 3.205 else ENOUGH - 1 if at > 3.1 else 100), 210)
+            lambda at: ENOUGH if at >= 3.205 else ENOUGH - 1 if at > 3.1
+            else 100), 210)
 
     def test_is_the_whole_burst_where_none_is(self):
         self.assertEqual(self.relief(lambda at: ENOUGH - 1), 750)
@@ -155,7 +157,8 @@ class PreRaised(unittest.TestCase):
 
     def test_wants_enough_at_the_onset_and_little_before(self):
         self.assertEqual(self.ratio(
-            lambda at: ENOUGH if at >= 4.4 or 3 <= at < 3.6 else HALF - 1), [True])
+            lambda at: ENOUGH if at >= 4.4 or 3 <= at < 3.6
+            else HALF - 1), [True])
 
     def test_does_not_count_a_cap_that_is_always_high(self):
         self.assertEqual(self.ratio(lambda at: 1300), [False])

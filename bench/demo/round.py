@@ -5,8 +5,9 @@
 One round of the demo, inside the lab: starts the guests once and lets each
 controller of PLAN take its turn with them. All of a turn's guests are told to
 begin in the same instant, so each controller meets the very same load. What was
-seen of a turn goes to $LAB_OUT/turn-NN. A turn that is there already, beside PLAN or in $LAB_OUT, is
-not taken again: after a lost guest or hypervisor the round goes on.
+seen of a turn goes to $LAB_OUT/turn-NN. A turn that is there already, beside
+PLAN or in $LAB_OUT, is not taken again: after a lost guest or hypervisor the
+round goes on.
 """
 import atexit
 import json
@@ -244,8 +245,9 @@ def name_of(turn):
 def turns_left(plan, places):
     """(number, turn) of those that were not recorded yet."""
     return [(number, turn) for number, turn in enumerate(plan["turns"], 1)
-            if not any(os.path.exists("%s/turn-%02d/turn.json" % (place, number))
-                       for place in places)]
+            if not any(os.path.exists(
+                "%s/turn-%02d/turn.json" % (place, number))
+                for place in places)]
 
 
 def main():

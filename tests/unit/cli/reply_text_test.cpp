@@ -95,7 +95,7 @@ TEST(ExplainText, GoesFromSignalsToWrites) {
       "       100        95.0  1.20       94.8\n"
       "       500        99.9  1.72          -\n"
       "over 100 ms: holt, 1200 steps scored\n"
-      "over 500 ms: seasonal, 0 steps scored, season 2000 ms\n"
+      "over 500 ms: season, 0 steps scored, season 2000 ms\n"
       "\n"
       "decided by: forecast\n"
       "  demand 0.98, target 1.50 CPUs; floor 0.20, ceiling 3.00; quantile "

@@ -89,8 +89,8 @@ const char* to_text(RecordDamage damage) {
   switch (damage) {
     case RecordDamage::kForeign:
       return "foreign: this is no record file";
-    case RecordDamage::kNewer:
-      return "newer: written by a later version";
+    case RecordDamage::kOtherVersion:
+      return "of another version: read it with the outrider that wrote it";
     case RecordDamage::kTorn:
       return "torn: the file ends within a record";
     case RecordDamage::kLength:

@@ -27,12 +27,12 @@ inline constexpr std::size_t kFrameBytes = 8;  // length and checksum
 
 /// Why a file can be read no further.
 enum class RecordDamage : std::uint8_t {
-  kForeign,    // no such file at all
-  kNewer,      // of a later version of its format
-  kTorn,       // ends within a record
-  kLength,     // a length that no record has
-  kChecksum,   // bytes were altered
-  kSenseless,  // intact, but no record that this version writes
+  kForeign,       // no such file at all
+  kOtherVersion,  // of its format
+  kTorn,          // ends within a record
+  kLength,        // a length that no record has
+  kChecksum,      // bytes were altered
+  kSenseless,     // intact, but no record that this version writes
 };
 
 /// E.g. "torn: the file ends within a record".
@@ -79,7 +79,8 @@ inline std::optional<RecordDamage> check_header(
   if (get_fixed(bytes.subspan(12, 4)) != crc32c(bytes.first(12))) {
     return RecordDamage::kChecksum;
   }
-  if (get_fixed(bytes.subspan(8, 2)) != version) return RecordDamage::kNewer;
+  if (get_fixed(bytes.subspan(8, 2)) != version)
+    return RecordDamage::kOtherVersion;
   return std::nullopt;
 }
 

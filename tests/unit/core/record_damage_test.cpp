@@ -125,7 +125,7 @@ TEST(RecordDamage, ALaterVersionIsSaidToBeNewer) {
   file.bytes[8] = std::byte{2};
   EXPECT_EQ(read(file.bytes).damage, RecordDamage::kChecksum);
   seal(std::span(file.bytes).first(12), std::span(file.bytes).subspan(12, 4));
-  EXPECT_EQ(read(file.bytes).damage, RecordDamage::kNewer);
+  EXPECT_EQ(read(file.bytes).damage, RecordDamage::kOtherVersion);
 }
 
 TEST(RecordDamage, ZerosAfterACrashAreABadLength) {

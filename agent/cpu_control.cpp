@@ -248,8 +248,6 @@ void CpuControl::tick(const Demand& demand, const Sample& sample) {
     fill_inputs(demand);
     decide({.now = sample.taken, .interval = demand.interval, .vms = inputs_},
            start);
-    // Own writes are looked through now, so that an edge finds silence.
-    if (hands_ && !outcomes_.empty()) look_for_others(sample.taken);
   }
   beat();
 }

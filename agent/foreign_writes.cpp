@@ -11,6 +11,12 @@
 #include <cstring>
 
 namespace outrider {
+namespace {
+
+// One is under way when events are lost; the next one sees every VM.
+constexpr int kWholeRound = 2;
+
+}  // namespace
 
 Result<ForeignWrites> ForeignWrites::make(const CgroupTree& tree) {
   Fd inotify{::inotify_init1(IN_NONBLOCK | IN_CLOEXEC)};
@@ -25,7 +31,7 @@ Result<> ForeignWrites::watch(VmId vm, std::span<const std::string> cgroups) {
   for (const std::string& cgroup : cgroups) {
     const std::string directory = mount_ + cgroup;
     const int number = ::inotify_add_watch(inotify_.get(), directory.c_str(),
-                                           IN_MODIFY | IN_ONLYDIR);
+                                           IN_CLOSE_WRITE | IN_ONLYDIR);
     if (number < 0) return fail(errno, "inotify " + directory);
     const auto by_number = [](int a, const Watch& b) { return a < b.number; };
     watches_.insert(
@@ -76,38 +82,50 @@ void ForeignWrites::drain() {
     std::memcpy(&event, at, sizeof event);
     const char* name = at + sizeof event;  // padded with NULs
     at = name + event.len;
-    // memory.events and the like are written by the kernel itself.
     const bool is_knob = event.len > 4 && std::memcmp(name, "cpu.", 4) == 0;
-    if ((event.mask & IN_Q_OVERFLOW) != 0) behind_ = true;
+    if ((event.mask & IN_Q_OVERFLOW) != 0) rounds_behind_ = kWholeRound;
     if (is_knob) mark(event.wd);
   }
   // It stopped for want of room: there may be more.
   const std::size_t room = buffer.size() - static_cast<std::size_t>(got);
-  if (room < sizeof(inotify_event) + NAME_MAX + 1) behind_ = true;
+  if (room < sizeof(inotify_event) + NAME_MAX + 1) {
+    rounds_behind_ = kWholeRound;
+  }
 }
 
 bool ForeignWrites::is_quiet(VmId vm) {
   drain();
   const auto by_id = [](const Watched& a, VmId b) { return a.vm < b; };
   const auto its = std::lower_bound(vms_.begin(), vms_.end(), vm, by_id);
-  return !behind_ && its != vms_.end() && its->vm == vm && its->complete &&
-         !its->changed;
+  return rounds_behind_ == 0 && its != vms_.end() && its->vm == vm &&
+         its->complete && !its->changed;
+}
+
+// A share of the VMs that grows as the round does.
+void ForeignWrites::look_in_turn(Instant now, CgroupActuator& hands) {
+  const auto look_until = [&](std::size_t end) {
+    for (; next_ < end; ++next_) hands.find_foreign(vms_[next_].vm, found_);
+  };
+  if (now - round_began_ >= kRound) {
+    look_until(vms_.size());
+    next_ = 0;
+    round_began_ = now;
+    rounds_behind_ = std::max(rounds_behind_ - 1, 0);
+  }
+  const auto passed = static_cast<std::size_t>((now - round_began_).count());
+  look_until(vms_.size() * passed / static_cast<std::size_t>(kRound.count()));
 }
 
 std::span<const ForeignWrite> ForeignWrites::take(Instant now,
                                                   CgroupActuator& hands) {
   found_.clear();
   drain();
-  const bool sweeps = behind_ && now - swept_ >= kSweepPeriod;
-  if (sweeps) {
-    swept_ = now;
-    behind_ = false;
-  }
   for (Watched& vm : vms_) {
-    if (!vm.changed && !sweeps) continue;
+    if (!vm.changed) continue;
     vm.changed = false;
     hands.find_foreign(vm.vm, found_);
   }
+  look_in_turn(now, hands);
   return found_;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Notices that somebody else wrote a knob. inotify tells of own writes as well,
-// without a pid, and joins neighbouring events: so it only says where to look.
+// Notices that somebody else wrote a knob: at once where its writer closes the
+// file after it, as all but agents of this kind do, and else by looking at all
+// knobs in turn. Own descriptors stay open, so own writes cost no event.
 #pragma once
 
 #include <cstdint>
@@ -16,26 +17,27 @@
 
 namespace outrider {
 
-/// Costs one read(2) a tick while nobody writes. Invariant: a `take` reads at
-/// most kEventBytes of events and looks at each VM at most once, however often
-/// its files are written meanwhile.
+/// Costs one read(2) a tick while nobody writes, and each kRound one of each
+/// knob that Outrider has set, spread over the ticks. Invariant: a `take` reads
+/// at most kEventBytes of events and looks at each VM at most twice, however
+/// often its files are written meanwhile.
 class ForeignWrites {
  public:
   static constexpr std::size_t kEventBytes = 16UL * 1024;
-  // Where writers are faster than `take`, all VMs are looked at this often.
-  static constexpr Duration kSweepPeriod = std::chrono::milliseconds{500};
+  /// All VMs are looked at this often, whether there are events or not.
+  static constexpr Duration kRound = std::chrono::milliseconds{500};
 
   static Result<ForeignWrites> make(const CgroupTree& tree);
   /// Readable when there may be something to take. A loop that ticks needs no
-  /// wake-up by it: own writes would wake it too.
+  /// wake-up by it: who writes often would set its pace.
   int fd() const { return inotify_.get(); }
 
   /// `cgroups`: the directories of the VM's knobs, as attached.
   Result<> watch(VmId vm, std::span<const std::string> cgroups);
   void forget(VmId vm);
 
-  /// True if no knob of the VM was written by anybody, others or not, since
-  /// the last `take`. One read(2).
+  /// True if nobody has closed a knob of the VM's after writing it since the
+  /// last `take`. One read(2).
   bool is_quiet(VmId vm);
 
   /// What others have written since the last call, each value once. To be
@@ -57,14 +59,16 @@ class ForeignWrites {
       : inotify_(std::move(inotify)), mount_(std::move(mount)) {}
   void drain();
   void mark(int watch);
+  void look_in_turn(Instant now, CgroupActuator& hands);
 
   Fd inotify_;
   std::string mount_;
   std::vector<Watch> watches_;  // sorted by number
   std::vector<Watched> vms_;    // sorted by id
   std::vector<ForeignWrite> found_;
-  bool behind_ = false;  // events were lost, or are left unread
-  Instant swept_{};
+  int rounds_behind_ = 0;  // to go since events were lost or left unread
+  std::size_t next_ = 0;   // to be looked at in this round
+  Instant round_began_{};
 };
 
 }  // namespace outrider

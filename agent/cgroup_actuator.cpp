@@ -36,9 +36,8 @@ std::int64_t number_in(const HeldKnob& knob) {
 }
 
 // The most that the kernel takes as burst beside this quota.
-std::int64_t burst_max(const KnobValue& cpu_max) {
-  const auto max = parse_cpu_max(cpu_max.view());
-  return !max || max->quota_us < 0 ? INT64_MAX : max->quota_us;
+std::int64_t burst_max(const CpuMax& max) {
+  return max.quota_us < 0 ? INT64_MAX : max.quota_us;
 }
 
 std::string name_of(const HeldKnob& knob) {
@@ -135,9 +134,9 @@ Outcome CgroupActuator::carry_out(const Action& action) {
 // who was held.
 Outcome CgroupActuator::set_cap(VmKnobs& vm, HeldKnob& quota,
                                 const Action& action) {
-  const KnobValue wanted =
-      format_knob(Knob::kCpuMax, action.value, vm.cap_period());
-  const std::int64_t most = burst_max(wanted);
+  const CpuMax cap = make_cpu_max(MilliCpus{action.value}, vm.cap_period());
+  const KnobValue wanted = format_cpu_max(cap);
+  const std::int64_t most = burst_max(cap);
   HeldKnob* burst = vm.find(Knob::kCpuMaxBurst);
   if (burst != nullptr && number_in(*burst) > most) {
     // If it is not taken, the kernel says so of the quota.
@@ -158,7 +157,8 @@ Outcome CgroupActuator::set_cap(VmKnobs& vm, HeldKnob& quota,
 Outcome CgroupActuator::set_burst(VmKnobs& vm, HeldKnob& burst,
                                   const Action& action) {
   vm.burst_wanted_us = action.value;
-  const std::int64_t most = burst_max(vm.find(Knob::kCpuMax)->settled);
+  const auto cap = parse_cpu_max(vm.find(Knob::kCpuMax)->settled.view());
+  const std::int64_t most = burst_max(cap.value_or(CpuMax{}));
   return set(burst, action.reason,
              format_knob_number(std::min(action.value, most)));
 }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/knob_value.h"
 
-#include <fmt/core.h>
-
 #include <algorithm>
 #include <charconv>
 
@@ -39,6 +37,25 @@ bool same_word(std::string_view a, std::string_view b) {
   return first && first == whole_number(b);
 }
 
+// A format string takes as long to read as the kernel takes to write the file.
+class Text {
+ public:
+  void add(std::string_view word) {
+    end_ += word.copy(end_, static_cast<std::size_t>(room_.end() - end_));
+  }
+  void add(std::int64_t number) {
+    end_ = std::to_chars(end_, room_.end(), number).ptr;
+  }
+  KnobValue value() const {
+    return KnobValue{
+        {room_.data(), static_cast<std::size_t>(end_ - room_.data())}};
+  }
+
+ private:
+  std::array<char, KnobValue::kBytesMax> room_;  // twice 19 digits fit
+  char* end_ = room_.data();
+};
+
 std::int64_t microseconds(Duration time) {
   return std::chrono::duration_cast<std::chrono::microseconds>(time).count();
 }
@@ -74,19 +91,21 @@ MilliCpus cap_of(const CpuMax& max) {
 }
 
 KnobValue format_cpu_max(const CpuMax& max) {
-  std::array<char, KnobValue::kBytesMax> text;  // twice 19 digits fit
-  const auto end =
-      max.quota_us < 0
-          ? fmt::format_to_n(text.data(), text.size(), "max {}", max.period_us)
-          : fmt::format_to_n(text.data(), text.size(), "{} {}", max.quota_us,
-                             max.period_us);
-  return KnobValue{std::string_view{text.data(), end.size}};
+  Text text;
+  if (max.quota_us < 0) {
+    text.add(kMax);
+  } else {
+    text.add(max.quota_us);
+  }
+  text.add(" ");
+  text.add(max.period_us);
+  return text.value();
 }
 
 KnobValue format_knob_number(std::int64_t number) {
-  std::array<char, KnobValue::kBytesMax> text;
-  const auto end = fmt::format_to_n(text.data(), text.size(), "{}", number);
-  return KnobValue{std::string_view{text.data(), end.size}};
+  Text text;
+  text.add(number);
+  return text.value();
 }
 
 KnobValue format_knob(Knob knob, std::int64_t value, Duration period) {

@@ -4,10 +4,15 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
+#ifdef __x86_64__
+#include <nmmintrin.h>
+#endif
+
 namespace outrider {
-namespace crc32c_tables {
+namespace crc32c_ways {
 
 using Table = std::array<std::uint32_t, 256>;
 
@@ -33,15 +38,9 @@ constexpr std::array<Table, 8> make() {
 
 inline constexpr std::array<Table, 8> kTables = make();
 
-}  // namespace crc32c_tables
-
-/// CRC-32C (Castagnoli) of `bytes`, which may be empty. Give the result of the
-/// bytes before as `crc` to go on from there.
-/// Source: RFC 3720, appendix B.4, whose examples are the tests.
-inline std::uint32_t crc32c(std::span<const std::byte> bytes,
-                            std::uint32_t crc = 0) {
-  using crc32c_tables::kTables;
-  crc = ~crc;
+/// Both ways go on from `crc`, which is not inverted at either end.
+inline std::uint32_t by_table(std::span<const std::byte> bytes,
+                              std::uint32_t crc) {
   while (bytes.size() >= 8) {  // eight look-ups that do not wait for each other
     std::uint32_t next = 0;
     for (std::size_t i = 0; i < 8; ++i) {
@@ -55,7 +54,41 @@ inline std::uint32_t crc32c(std::span<const std::byte> bytes,
     crc = (crc >> 8) ^
           kTables[0][(crc & 0xFF) ^ std::to_integer<std::uint32_t>(byte)];
   }
-  return ~crc;
+  return crc;
+}
+
+#ifdef __x86_64__
+/// A twentieth of the instructions. Asks for SSE4.2.
+__attribute__((target("sse4.2"))) inline std::uint32_t by_processor(
+    std::span<const std::byte> bytes, std::uint32_t crc) {
+  while (bytes.size() >= 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, bytes.data(), sizeof word);
+    crc = static_cast<std::uint32_t>(_mm_crc32_u64(crc, word));
+    bytes = bytes.subspan(8);
+  }
+  for (const std::byte byte : bytes) {
+    crc = _mm_crc32_u8(crc, std::to_integer<std::uint8_t>(byte));
+  }
+  return crc;
+}
+
+inline const bool kHasInstruction = __builtin_cpu_supports("sse4.2") != 0;
+#endif
+
+}  // namespace crc32c_ways
+
+/// CRC-32C (Castagnoli) of `bytes`, which may be empty. Give the result of the
+/// bytes before as `crc` to go on from there.
+/// Source: RFC 3720, appendix B.4, whose examples are the tests.
+inline std::uint32_t crc32c(std::span<const std::byte> bytes,
+                            std::uint32_t crc = 0) {
+#ifdef __x86_64__
+  if (crc32c_ways::kHasInstruction) {
+    return ~crc32c_ways::by_processor(bytes, ~crc);
+  }
+#endif
+  return ~crc32c_ways::by_table(bytes, ~crc);
 }
 
 }  // namespace outrider

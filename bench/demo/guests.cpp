@@ -59,17 +59,24 @@ std::uint64_t number_after(std::string_view text, std::string_view key) {
   return number;
 }
 
-std::string vcpu_schedstat(const Guest& guest) {
+bool is_vcpu(std::string_view name) {
+  return name.starts_with("CPU ") && name.ends_with("/KVM\n");
+}
+
+std::vector<Fd> vcpu_schedstats(const Guest& guest) {
   auto proc = ProcRoot::open();
   if (!proc) give_up(proc.error().what);
   auto tasks = list_tasks(*proc, guest.pid);
   if (!tasks) give_up(tasks.error().what);
+  std::vector<Fd> files;
   for (const pid_t tid : *tasks) {
     const std::string task = fmt::format("{}/task/{}/", guest.pid, tid);
     auto name = read_text_at(proc->fd(), task + "comm", 64);
-    if (name && *name == "CPU 0/KVM\n") return "/proc/" + task + "schedstat";
+    if (!name || !is_vcpu(*name)) continue;
+    files.push_back(open_file("/proc/" + task + "schedstat", O_RDONLY));
   }
-  give_up(guest.name + " has no thread \"CPU 0/KVM\"");
+  if (files.empty()) give_up(guest.name + " has no thread \"CPU n/KVM\"");
+  return files;
 }
 
 }  // namespace
@@ -127,14 +134,19 @@ Throttling ThrottlingFile::read() const {
           .us = number_after(content.text(), "throttled_usec ")};
 }
 
-VcpuTimeFile::VcpuTimeFile(const Guest& guest)
-    : fd_(open_file(vcpu_schedstat(guest), O_RDONLY)) {}
+VcpuTimeFiles::VcpuTimeFiles(const Guest& guest)
+    : fds_(vcpu_schedstats(guest)) {}
 
-VcpuTime VcpuTimeFile::read() const {
-  const SmallText content(fd_);
-  const auto stat = parse_schedstat(content.text());
-  if (!stat) give_up("a guest is gone");
-  return {.run_ns = stat->run_ns, .wait_ns = stat->wait_ns};
+VcpuTime VcpuTimeFiles::read() const {
+  VcpuTime sum;
+  for (const Fd& fd : fds_) {
+    const SmallText content(fd);
+    const auto stat = parse_schedstat(content.text());
+    if (!stat) give_up("a guest is gone");
+    sum.run_ns += stat->run_ns;
+    sum.wait_ns += stat->wait_ns;
+  }
+  return sum;
 }
 
 void give_up(const std::string& what) {

@@ -65,14 +65,14 @@ struct VcpuTime {
   std::uint64_t wait_ns = 0;
 };
 
-/// schedstat of a guest's one vCPU thread, by a kept descriptor.
-class VcpuTimeFile {
+/// schedstat of a guest's vCPU threads together, by kept descriptors.
+class VcpuTimeFiles {
  public:
-  explicit VcpuTimeFile(const Guest& guest);
+  explicit VcpuTimeFiles(const Guest& guest);
   VcpuTime read() const;
 
  private:
-  Fd fd_;
+  std::vector<Fd> fds_;
 };
 
 [[noreturn]] void give_up(const std::string& what);

@@ -30,7 +30,7 @@ struct Watched {
   const Guest& facts;
   CpuMaxFile cpu_max;
   ThrottlingFile throttling;
-  VcpuTimeFile vcpu;
+  VcpuTimeFiles vcpu;
   Throttling throttled;
   std::uint64_t writes = 0;
 };

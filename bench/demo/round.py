@@ -139,7 +139,8 @@ def start_guests(plans):
 
     def command(plan, *more):
         return ["labguest", "start", plan["name"], "--hold", "--workload",
-                plan["workload"], "--seed", str(plan["seed"]), *more]
+                plan["workload"], "--seed", str(plan["seed"]), "--vcpus",
+                str(plan["vcpus"]), *more]
 
     start(command(first))
     neighbour.kill()

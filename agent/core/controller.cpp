@@ -225,7 +225,7 @@ void Controller::Inside::ponder() {
   const std::size_t all = seats.size() * Seat::kSeries;
   for (std::size_t i = 0; i < kPonders; ++i) {
     pondered = (pondered + 1) % all;
-    seats[pondered / Seat::kSeries]->series(pondered % Seat::kSeries).ponder();
+    seats[pondered / Seat::kSeries]->ponder(pondered % Seat::kSeries);
   }
 }
 

@@ -53,7 +53,9 @@ class Experts {
 
   float last() const { return last_; }
   float period() const { return season_.period(); }
-  void ponder(std::size_t horizon) { season_.ponder(horizon + 2); }
+  void ponder(std::size_t horizon, LikelyPeriod likely) {
+    season_.ponder(horizon + 2, likely);
+  }
 
  private:
   // The season sees demand in units of 4 milli-CPU, which reach to 262 CPUs.

@@ -36,6 +36,12 @@ struct Forecast {
   std::uint16_t season_steps = 0;  // 0: no season is believed in
 };
 
+/// Where a period is likely, in steps: from `first` to `last`; both 0: nowhere.
+struct LikelyPeriod {
+  std::uint32_t first = 0;
+  std::uint32_t last = 0;
+};
+
 /// One series. Deterministic: the same observations give the same forecasts,
 /// bit for bit. Allocates nothing after it was made.
 class Forecaster {
@@ -50,8 +56,9 @@ class Forecaster {
   /// Of the peak over the next horizon, as of the last `observe`.
   virtual const Forecast& forecast() const = 0;
   /// A bounded piece of the work that is not for every step (the search for a
-  /// season); any number of calls is right, more find it sooner.
-  virtual void ponder() = 0;
+  /// season); any number of calls is right, more find it sooner. `likely`: what
+  /// a longer memory of the same demand believes in; less stands for it then.
+  virtual void ponder(LikelyPeriod likely) = 0;
 
   /// All that was learned, as bytes that `load` takes on a machine of the same
   /// kind; of a size that never changes.

@@ -115,7 +115,9 @@ class PeakForecaster final : public Forecaster {
   void observe(Observation now) override;
   void prefetch() const override;
   const Forecast& forecast() const override { return forecast_; }
-  void ponder() override { s_.experts.ponder(s_.horizon); }
+  void ponder(LikelyPeriod likely) override {
+    s_.experts.ponder(s_.horizon, likely);
+  }
   std::size_t state_bytes() const override { return sizeof(State); }
   void save(std::span<std::byte> state) const override;
   bool load(std::span<const std::byte> state) override;

@@ -67,14 +67,14 @@ struct CpuPolicy {
   Mode mode = Mode::kEnforce;  // of this resource
   Split split = Split::kPooled;
   Duration cap_period = std::chrono::milliseconds{100};  // of cpu.max
-  Duration burst = std::chrono::milliseconds{5};         // cpu.max.burst, most
+  Duration burst = std::chrono::milliseconds{10};        // cpu.max.burst, most
   // What the cap itself holds where edges and a reserve stand behind it; from
   // there to the class's quantile is the reserve's.
   std::int64_t cap_quantile_permille = 800;
   MilliCpus host_share{100};              // kept free for the host itself
   std::int64_t dead_band_permille = 100;  // changes below it are not made
   MilliCpus dead_band{50};                // nor those below this
-  Duration lower_after = std::chrono::milliseconds{100};  // it was needed last
+  Duration lower_after = std::chrono::milliseconds{10};  // it was needed last
   std::int64_t lower_step_permille = 1000;  // of the cap, at most, in one step
   std::int64_t writes_per_minute = 120;  // a VM; lowering waits, never raising
   bool weights = true;                   // set cpu.weight and cpu.idle

@@ -100,13 +100,13 @@ float Season::likeness(std::size_t lag) const {
                  (2 * variance * static_cast<float>(held - lag));
 }
 
-void Season::ponder(std::size_t lag_min) {
+void Season::ponder(std::size_t lag_min, LikelyPeriod likely) {
   lag_min_ = static_cast<std::uint32_t>(std::max<std::size_t>(lag_min, 2));
   if (held() < kHeldMin) return;
   // Up to a lag that has been seen three times, and one more for its slope.
   const std::size_t end = std::min(kLagMax + 1, held() / 3) + 1;
   if (next_lag_ >= end) {
-    decide();
+    decide(likely);
     next_lag_ = 1;
     return;
   }
@@ -154,10 +154,13 @@ std::size_t Season::find_lag(float at_least) const {
   return 0;
 }
 
+float Season::top_near(std::size_t lag) const {
+  return static_cast<float>(lag) + parabola_top(r(lag - 1), r(lag), r(lag + 1));
+}
+
 /// To a fraction of a step, from the peak at twice the lag; 0 if there is none.
 float Season::refine(std::size_t lag) const {
-  const float once =
-      static_cast<float>(lag) + parabola_top(r(lag - 1), r(lag), r(lag + 1));
+  const float once = top_near(lag);
   std::array<float, 7> around{};  // twice the period, within three steps
   const std::size_t first = nearest(2 * once) - around.size() / 2;
   for (std::size_t i = 0; i < around.size(); ++i) {
@@ -173,11 +176,24 @@ float Season::refine(std::size_t lag) const {
   return twice / 2;
 }
 
-void Season::decide() {
+/// The highest peak there, to a fraction of a step; 0 if there is none.
+float Season::best_of(LikelyPeriod likely, float at_least) const {
+  std::size_t best = 0;
+  std::size_t lag = std::max<std::size_t>(likely.first, lag_min_);
+  for (; lag <= likely.last && lag + 1 < next_lag_; ++lag) {
+    const bool is_better = best == 0 || r(lag) > r(best);
+    if (is_peak(lag) && r(lag) >= at_least && is_better) best = lag;
+  }
+  return best == 0 ? 0 : top_near(best);
+}
+
+void Season::decide(LikelyPeriod likely) {
   const float at_least =
       std::max(kLikenessMin, ease() * kDeviationsMin * chance());
   const std::size_t lag = find_lag(at_least);
   period_ = lag == 0 ? 0 : refine(lag);
+  if (period_ > 0) return;
+  period_ = best_of(likely, std::max(kLikenessMin, at_least / 2));
 }
 
 }  // namespace outrider

@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "agent/core/forecaster.h"
+
 namespace outrider {
 
 /// The last steps of a series and the period found in them.
@@ -35,8 +37,9 @@ class Season {
   }
 
   /// A bounded piece of the search: a few lags. After the last it decides, and
-  /// begins anew. `lag_min`: shorter periods are none.
-  void ponder(std::size_t lag_min);
+  /// begins anew. `lag_min`: shorter periods are none. `likely`: where it takes
+  /// half the evidence, and none at twice the lag, as others have it.
+  void ponder(std::size_t lag_min, LikelyPeriod likely);
 
   /// In steps; 0 while no season is believed in.
   float period() const { return period_; }
@@ -64,8 +67,10 @@ class Season {
   float ease() const;
   bool is_peak(std::size_t lag) const;
   std::size_t find_lag(float at_least) const;
+  float top_near(std::size_t lag) const;
   float refine(std::size_t lag) const;
-  void decide();
+  float best_of(LikelyPeriod likely, float at_least) const;
+  void decide(LikelyPeriod likely);
 
   std::uint64_t sum_ = 0;
   std::uint64_t squares_ = 0;

@@ -14,6 +14,7 @@ using std::chrono::seconds;
 
 // A VM may save up so many writes, and run so many into debt by raising.
 constexpr std::int64_t kWritesSaved = 10;
+constexpr std::int64_t kWritesEnough = 3;  // below it is thrifty
 constexpr std::int64_t kWritesOwed = 20;
 // So many writes of debt double, treble, ... the changes that are worth one; up
 // to twice where its own demand is above its cap.
@@ -24,6 +25,10 @@ constexpr std::int64_t kDebtStep = 4;
 constexpr std::int64_t kLoanCost = 2;
 constexpr std::int64_t kLoanStepPermille = 250;
 constexpr Duration kLoanPeriod = milliseconds{500};
+
+// Of what edges came to, and of the cap: what an edge raises it to at least.
+constexpr std::int64_t kEdgeSparePermille = 1100;
+constexpr std::int64_t kEdgeStepPermille = 1500;
 
 constexpr Duration kRetryFirst = milliseconds{20};
 constexpr Duration kRetryMost = seconds{1};
@@ -37,8 +42,7 @@ constexpr std::uint8_t kStartTries = 3;
 constexpr std::uint32_t kAheadSteps = 5;
 constexpr std::uint32_t kReserveSteps = 10;
 
-// The control window: until the next tick's raise counts in every period that
-// has begun. At most so many steps, each of as many ticks as that takes.
+// Of the control window at most, each of as many ticks as that takes.
 constexpr std::uint32_t kSoonStepsMax = 12;
 
 std::uint32_t whole_steps(Duration span, Duration step) {
@@ -62,7 +66,9 @@ std::uint8_t bit(Knob knob) {
 
 SeriesClock series_clock(const Policy& policy, Duration tick, Series series) {
   if (series == Series::kSoon) {
-    const Duration window = policy.cpu.cap_period + tick;
+    // What is decided holds for a tick. Half a period more is for a phase that
+    // is not known exactly; a raise takes effect at once, whatever the period.
+    const Duration window = policy.cpu.cap_period / 2 + tick;
     const Duration step = tick * whole_steps(window, tick * kSoonStepsMax);
     return {.step = step, .horizon = whole_steps(window, step)};
   }
@@ -81,6 +87,15 @@ SlowedForecaster::SlowedForecaster(const ForecasterFactory& make_forecaster,
       horizon_(horizon_steps),
       every_(every),
       left_(every) {}
+
+LikelyPeriod SlowedForecaster::period_of(const SlowedForecaster& slower) const {
+  const std::uint32_t steps = slower.forecaster().forecast().season_steps;
+  if (steps == 0) return {};
+  // It is known to half a step on either side.
+  const std::uint32_t halves = steps * 2 * slower.every_;
+  return {.first = (halves - slower.every_) / (2 * every_),
+          .last = (halves + slower.every_) / (2 * every_) + 1};
+}
 
 bool SlowedForecaster::observe(Observation now, std::uint32_t steps) {
   bool is_new = false;
@@ -141,8 +156,11 @@ MilliCpus Seat::held() const {
 bool Seat::may_write(const Rules& rules, Instant now,
                      std::int64_t writes_left) {
   const Duration since = now - refilled_at_;
-  const std::int64_t earned =
-      rules.policy.cpu.writes_per_minute * (since / milliseconds{1}) / 60;
+  // With what was saved it is the budget in any minute, not only on average.
+  const std::int64_t rate =
+      std::max(rules.policy.cpu.writes_per_minute - kWritesSaved,
+               rules.policy.cpu.writes_per_minute / 2);
+  const std::int64_t earned = rate * (since / milliseconds{1}) / 60;
   if (earned > 0) {
     refilled_at_ = now;
     write_credit_ = std::min(write_credit_ + earned, kWritesSaved * kPermille);
@@ -153,6 +171,10 @@ bool Seat::may_write(const Rules& rules, Instant now,
 std::int64_t Seat::restraint() const {
   const std::int64_t debt = std::max<std::int64_t>(-write_credit_, 0);
   return 1 + debt / (kDebtStep * kPermille);
+}
+
+bool Seat::is_thrifty() const {
+  return write_credit_ < kWritesEnough * kPermille;
 }
 
 void Seat::spend_write() {
@@ -223,10 +245,11 @@ bool Seat::raise(const Rules& rules, Instant now, const Share& share,
                  Action& action) {
   const MilliCpus own = share.allocation - share.loan;
   if (own > state.applied) {
-    // The dead-band, and twice that where it only may be needed soon.
+    // The dead-band, and three times that where it only may be needed soon:
+    // what the kernel lets a VM save up covers so much.
     const bool is_urgent = state.demand + overhead() > state.applied;
     const std::int64_t bands =
-        is_urgent ? std::min<std::int64_t>(restraint(), 2) : 2 * restraint();
+        is_urgent ? std::min<std::int64_t>(restraint(), 2) : 3 * restraint();
     if (own - state.applied <
         share_of(band_of(rules.policy.cpu, state.applied), kPermille * bands)) {
       return false;
@@ -288,6 +311,17 @@ std::size_t Seat::start_actions(const Rules& rules, std::span<Action> actions) {
   return count;
 }
 
+// Where edges have come to less than all, so much is handed over; if it was too
+// little, the next edge, before it is used up, brings all.
+MilliCpus Seat::likely_after_edge() const {
+  if (!edge_peaks_.knows() || edge_peaks_.is_open()) {
+    return state.policy.ceiling;
+  }
+  return std::max(share_of(edge_peaks_.likely(), kEdgeSparePermille),
+                  share_of(state.applied, kEdgeStepPermille)) +
+         overhead();
+}
+
 bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
                      Action& action) {
   if (!is_managed() || !state.in_charge || state.applied == kNoCap ||
@@ -306,7 +340,8 @@ bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
   const bool is_in_debt = is_short_ || state.loan > MilliCpus{};
   const MilliCpus can =
       state.applied + state.reserve + (is_in_debt ? MilliCpus{} : free);
-  const MilliCpus value = std::min({full, can, state.policy.ceiling});
+  const MilliCpus value =
+      std::min({full, can, state.policy.ceiling, likely_after_edge()});
   if (value <= state.applied + band_of(rules.policy.cpu, state.applied)) {
     ++state.stats.edges_unserved;
     return false;
@@ -317,6 +352,9 @@ bool Seat::hand_over(const Rules& rules, const EdgeInput& edge, MilliCpus free,
   state.target = value;
   state.reason = Reason::kEdge;
   ++state.stats.hand_overs;
+  if (!edge_peaks_.is_open()) {
+    edge_peaks_.open(rules.policy.cpu.cap_period + rules.tick_period);
+  }
   needed_last_ = taken_at_ = edge.at;
   action = cap_action(value, Reason::kEdge);
   return true;

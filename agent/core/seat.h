@@ -13,6 +13,7 @@
 #include "agent/core/arbitrate.h"
 #include "agent/core/controller.h"
 #include "agent/core/demand_window.h"
+#include "agent/core/edge_peaks.h"
 #include "agent/core/forecaster.h"
 #include "agent/core/plan.h"
 #include "agent/core/policy.h"
@@ -59,6 +60,8 @@ class SlowedForecaster {
   }
   Forecaster& forecaster() { return *forecaster_; }
   const Forecaster& forecaster() const { return *forecaster_; }
+  /// The period that `slower` believes in, in steps of this one.
+  LikelyPeriod period_of(const SlowedForecaster& slower) const;
 
   /// All of it, for a Controller's state.
   void save(FieldWriter& out) const;
@@ -128,6 +131,8 @@ class Seat {
   const Forecaster& series(std::size_t i) const {
     return series_[i].forecaster();
   }
+  /// A piece of one's search for a season. Those with a longer memory help.
+  void ponder(std::size_t i);
   /// After a series was loaded.
   void refresh_forecasts();
 
@@ -146,15 +151,18 @@ class Seat {
   MilliCpus quantile(const Rules& rules, const Forecast& forecast,
                      std::int64_t permille) const;
   MilliCpus need_now(const Rules& rules) const;
+  MilliCpus soon_needed(const Rules& rules) const;
   MilliCpus ramp(const Rules& rules) const;
   std::int64_t cap_quantile(const Rules& rules) const;
   MilliCpus reserve_now(const Rules& rules, MilliCpus need) const;
   void learn_overhead(const CpuInput& input);
   static MilliCpus certain_of(const CpuInput& input, MilliCpus demand);
   MilliCpus held_back(const Rules& rules, Instant now);
+  MilliCpus likely_after_edge() const;
   bool may_write(const Rules& rules, Instant now, std::int64_t writes_left);
   void spend_write();
   std::int64_t restraint() const;
+  bool is_thrifty() const;
   bool raise(const Rules& rules, Instant now, const Share& share,
              Action& action);
   void note_grant(const Share& share);
@@ -162,6 +170,7 @@ class Seat {
   void note_onset(MilliCpus before);
 
   DemandWindow window_;
+  EdgePeaks edge_peaks_;
   std::array<SlowedForecaster, kSeries> series_;  // soon, ahead, reserve
   // Emulator, iothreads and vhost apart, in 1/256 milli-CPU: level over a cap
   // period, and its slowly forgotten peak.

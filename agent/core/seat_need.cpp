@@ -21,6 +21,12 @@ constexpr std::int64_t kRampPermille = 100;
 
 }  // namespace
 
+void Seat::ponder(std::size_t i) {
+  LikelyPeriod likely;
+  if (i + 1 < kSeries) likely = series_[i].period_of(series_[i + 1]);
+  series_[i].forecaster().ponder(likely);
+}
+
 void Seat::prefetch() const { prefetch_lines(this, sizeof(Seat)); }
 
 MilliCpus Seat::overhead() const {
@@ -79,6 +85,7 @@ void Seat::sense(const Rules& rules, const CpuInput* input, Duration interval,
                 rules.policy.cpu.cap_period);
     state.demand = window_.adequate();
     note_onset(before);
+    edge_peaks_.add(state.demand, interval);
     now = {.value = state.demand, .least = window_.certain()};
     const std::int64_t spent = std::max(input->usage, 0);
     state.stats.used += static_cast<std::uint64_t>(spent) *
@@ -159,6 +166,12 @@ MilliCpus Seat::reserve_now(const Rules& rules, MilliCpus need) const {
   return std::max(shadow.base, is_worth_it ? delta : MilliCpus{});
 }
 
+// As likely as not, within the prediction horizon.
+MilliCpus Seat::soon_needed(const Rules& rules) const {
+  return std::min(quantile(rules, state.ahead, 500) + overhead(),
+                  state.policy.ceiling);
+}
+
 // What it is to keep although it needs less now: lowering waits until the cap
 // has not been needed for a while, until the near future does not need it
 // either, and until the kernel's bucket may be refilled once more.
@@ -167,15 +180,15 @@ MilliCpus Seat::held_back(const Rules& rules, Instant now) {
   recent_.add(need_, now, cpu.lower_after);
   if (state.applied == kNoCap) return {};
   const MilliCpus band = band_of(cpu, state.applied);
-  const MilliCpus soon_needed = std::min(
-      quantile(rules, state.ahead, 500) + overhead(), state.policy.ceiling);
-  if (std::max(need_, soon_needed) + band >= state.applied) {
+  if (std::max(need_, soon_needed(rules)) + band >= state.applied) {
     needed_last_ = now;
     return state.applied;
   }
   const MilliCpus recently = recent_.most();
+  // Room for small changes, where these would soon cost more than it has.
+  const MilliCpus room = is_thrifty() ? band_of(cpu, recently) : MilliCpus{};
   const MilliCpus lowered = std::max(
-      {recently + band_of(cpu, recently),
+      {recently + room,
        state.applied - share_of(state.applied, cpu.lower_step_permille),
        state.policy.floor});
   if (lowered + band > state.applied) return state.applied;
@@ -215,14 +228,18 @@ Claim Seat::claim(const Rules& rules, Instant now) {
   need_ = std::clamp(need_, state.policy.floor, state.policy.ceiling);
   asked_ = std::max(need_, held_back(rules, now));
   if (state.applied != kNoCap && need_ > state.applied) {
-    // What is demanded already gets the reserve with it, as by an edge; and so
-    // does who has written often: it is not to have to again soon.
+    // What is demanded already gets the reserve with it, as by an edge. Who has
+    // few writes left takes what it is to need soon: it is not to have to
+    // again.
     const bool is_urgent = state.demand + overhead() > state.applied;
     // Not where others' needs would take it back at once.
     const bool is_restless = write_credit_ < kLowerCost * kPermille;
-    const bool is_more = (is_urgent || is_restless) && !is_squeezed_;
-    asked_ =
-        need_ + std::max(band_of(cpu, need_), is_more ? ask_ : MilliCpus{});
+    asked_ = need_ + band_of(cpu, need_);
+    if (!is_squeezed_ && is_urgent) {
+      asked_ = std::max(asked_, need_ + ask_);
+    } else if (!is_squeezed_ && is_restless) {
+      asked_ = std::max(asked_, soon_needed(rules));
+    }
   }
   asked_ = std::clamp(asked_, state.policy.floor, state.policy.ceiling);
   return claim_of(asked_);

@@ -17,6 +17,7 @@ constexpr std::size_t kSeriesBytesMax = 1 << 20;
 constexpr std::uint32_t kStepsMax = 4096;
 
 // Of one tick, and of all; the sum with one more tick fits 64 bits.
+constexpr Duration kSpanMax = std::chrono::minutes{18};
 constexpr std::int64_t kTickSpanMax = std::int64_t{1} << 40;  // ns, 18 minutes
 constexpr std::int64_t kTickWantMax = std::int64_t{1} << 62;
 constexpr std::int64_t kWantMax = std::int64_t{1} << 62;
@@ -133,11 +134,18 @@ void SlowedForecaster::load(FieldReader& in,
 }
 
 template <class Io, class Self>
+void EdgePeaks::members(Io& io, Self& self) {
+  auto& [peaks, next, held, likely, peak, left] = self;
+  io(peaks, next, held, likely, peak, left);
+  want(io, next < kHeld && held <= kHeld && left <= kSpanMax);
+}
+
+template <class Io, class Self>
 void Seat::members(Io& io, Self& self) {
-  auto& [its_state, mode, window, series, level, peak, need, ask, asked_reserve,
-         asked, need_reason, first_seen, needed_last, recent, retry_at,
-         retry_after, lent_at, taken_at, refilled_at, write_credit, seen,
-         shrink_failed, is_short, is_squeezed, was_lent, start_left,
+  auto& [its_state, mode, window, edge_peaks, series, level, peak, need, ask,
+         asked_reserve, asked, need_reason, first_seen, needed_last, recent,
+         retry_at, retry_after, lent_at, taken_at, refilled_at, write_credit,
+         seen, shrink_failed, is_short, is_squeezed, was_lent, start_left,
          start_failures, foreign_at, reassert_at, quiet_until, foreign_seen,
          reassert] = self;
   io(its_state, mode, level, peak, need, ask, asked_reserve, asked, need_reason,
@@ -146,6 +154,7 @@ void Seat::members(Io& io, Self& self) {
      was_lent, start_left, start_failures, foreign_at, reassert_at, quiet_until,
      foreign_seen, reassert);
   DemandWindow::members(io, window);
+  EdgePeaks::members(io, edge_peaks);
   RecentMax::members(io, recent);
   for (std::size_t i = 0; i < kThreadClasses; ++i) {
     want(io, level[i] >= 0 && level[i] <= kMilliCpusMax && peak[i] >= 0 &&

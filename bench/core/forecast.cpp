@@ -31,7 +31,7 @@ std::vector<std::unique_ptr<Forecaster>> warm_series(std::int64_t count) {
     series.push_back(make_forecaster(kHorizon));
     for (std::uint64_t step = 0; step < kWarmSteps; ++step) {
       series.back()->observe(demand(step, static_cast<std::uint64_t>(i)));
-      series.back()->ponder();
+      series.back()->ponder({});
     }
   }
   return series;
@@ -79,7 +79,7 @@ void ponder(benchmark::State& state) {
   const auto series = warm_series(1000);
   std::size_t i = 0;
   for (auto _ : state) {
-    series[i]->ponder();
+    series[i]->ponder({});
     i = i + 1 < series.size() ? i + 1 : 0;
   }
 }

@@ -104,8 +104,8 @@ def check_other():
     with Agent(OTHER) as agent:
         cap = comes_to(LIBVIRT + "/cpu.max", "30000 100000")
         holds("cpu.cap_period_ms: default", cap == "30000 100000", cap)
-        burst = comes_to(LIBVIRT + "/cpu.max.burst", "5000")
-        holds("cpu.burst_us: default", burst == "5000", burst)
+        burst = comes_to(LIBVIRT + "/cpu.max.burst", "10000")
+        holds("cpu.burst_us: default", burst == "10000", burst)
         part = read(VCPU + "/cpu.max")
         holds("cpu.split: pooled", part == UNCAPPED, part)
         weight = read(SCOPE + "/cpu.weight")

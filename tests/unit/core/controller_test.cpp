@@ -72,8 +72,8 @@ TEST(Controller, LowersOnceAfterAWhile) {
   bench.demand(1, 1000);
   bench.run(seconds{1});
   bench.demand(1, 0);
-  // The window of 100 ms empties, then 100 ms and an eighth pass.
-  EXPECT_TRUE(caps_of(bench.run(milliseconds{200})).empty());
+  // The window of 100 ms empties, then lower_after and an eighth pass.
+  EXPECT_TRUE(caps_of(bench.run(milliseconds{100})).empty());
   const auto plan = caps_of(bench.run(seconds{2}));
   ASSERT_EQ(plan.size(), 1U);
   EXPECT_EQ(plan[0].reason, Reason::kLower);

@@ -68,7 +68,7 @@ std::unique_ptr<Forecaster> after(std::uint64_t seed, int steps) {
   WildSeries series(seed);
   for (int i = 0; i < steps; ++i) {
     forecaster->observe(series.next());
-    forecaster->ponder();
+    forecaster->ponder({});
   }
   return forecaster;
 }
@@ -81,7 +81,7 @@ TEST(Forecaster, QuantilesRiseAndAreNeverNegative) {
     WildSeries series(seed);
     for (int i = 0; i < 1500; ++i) {
       forecaster->observe(series.next());
-      forecaster->ponder();
+      forecaster->ponder({});
       const Forecast& forecast = forecaster->forecast();
       MilliCpus before{0};
       for (const MilliCpus quantile : forecast.peak) {
@@ -120,8 +120,8 @@ TEST(Forecaster, GoesOnFromASavedStateAsIfNothingHadBeen) {
       const Observation now = series.next();
       a->observe(now);
       b->observe(now);
-      a->ponder();
-      b->ponder();
+      a->ponder({});
+      b->ponder({});
     }
     expect_same(a->forecast(), b->forecast());
     EXPECT_EQ(state_of(*a), state_of(*b));
@@ -161,7 +161,7 @@ TEST(Forecaster, AllocatesNothingOnceItIsMade) {
   EXPECT_GT(before, 0U);  // the counter counts
   for (int i = 0; i < 20'000; ++i) {
     forecaster->observe(series.next());
-    forecaster->ponder();
+    forecaster->ponder({});
   }
   forecaster->save(state);
   EXPECT_TRUE(forecaster->load(state));

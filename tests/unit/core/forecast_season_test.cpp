@@ -128,7 +128,7 @@ TEST(Season, OfBurstsThatAreUpperBoundsIsForeseenByEveryQuantile) {
     const bool is_burst = values[t] > shape.height / 2;
     forecaster->observe(is_burst ? open_busy_period(values[t])
                                  : exact(values[t]));
-    for (int i = 0; i < 2; ++i) forecaster->ponder();
+    for (int i = 0; i < 2; ++i) forecaster->ponder({});
     const bool comes = !is_burst && values[t + kLead] > shape.height / 2 &&
                        values[t + kLead - 1] < shape.height / 2;
     if (!comes || t < 10 * 105) continue;
@@ -141,6 +141,60 @@ TEST(Season, OfBurstsThatAreUpperBoundsIsForeseenByEveryQuantile) {
   for (std::size_t tau = 0; tau < kTaus; ++tau) {
     EXPECT_GE(10 * foreseen[tau], 9 * onsets) << kTausPermille[tau];
   }
+}
+
+// Bursts at even times that take ever more and less time, as under a shortage.
+Values uneven_bursts(std::size_t steps, std::uint64_t seed) {
+  constexpr std::size_t kPeriod = 105;
+  Noise noise(seed);
+  Values values(steps, 20);
+  for (std::size_t onset = 50; onset < steps; onset += kPeriod) {
+    const auto length = static_cast<std::size_t>(12 + 55 * noise.uniform());
+    for (std::size_t t = onset; t < std::min(onset + length, steps); ++t) {
+      values[t] = 1000;
+    }
+  }
+  return values;
+}
+
+/// Share of the steps, from a third on, at which a season near 105 was believed
+/// in.
+double believed(const Values& values, LikelyPeriod likely) {
+  const std::unique_ptr<Forecaster> forecaster = make_forecaster(kHorizon);
+  std::size_t told = 0;
+  for (std::size_t t = 0; t < values.size(); ++t) {
+    forecaster->observe(exact(values[t]));
+    forecaster->ponder(likely);
+    const int season = forecaster->forecast().season_steps;
+    told += t >= values.size() / 3 && std::abs(season - 105) <= 2 ? 1 : 0;
+  }
+  return static_cast<double>(told) /
+         static_cast<double>(values.size() - values.size() / 3);
+}
+
+TEST(Season, IsKeptOnLessEvidenceWhereALongerMemoryHasIt) {
+  double alone = 0;
+  double helped = 0;
+  constexpr int kSeeds = 20;
+  for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
+    const Values values = uneven_bursts(30 * 105, seed);
+    alone += believed(values, {}) / kSeeds;
+    helped += believed(values, {.first = 102, .last = 108}) / kSeeds;
+  }
+  std::printf("believed in at %.2f of the steps alone, %.2f with help\n", alone,
+              helped);
+  EXPECT_GT(helped, 0.9);
+  EXPECT_LT(alone, 0.8);  // else this shows nothing
+}
+
+TEST(Season, IsNotBelievedInForBeingLikely) {
+  int seen = 0;
+  constexpr int kSeeds = 100;
+  for (std::uint64_t seed = 0; seed < kSeeds; ++seed) {
+    const Values calm = noise_around(300, 40, 1200, seed);
+    seen += believed(calm, {.first = 102, .last = 108}) > 0 ? 1 : 0;
+  }
+  EXPECT_LE(seen, 2);
 }
 
 TEST(Season, IsForgottenWhenItStops) {

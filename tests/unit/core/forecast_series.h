@@ -102,7 +102,7 @@ inline std::vector<Forecast> forecasts(const Values& values,
   out.reserve(values.size());
   for (const double value : values) {
     forecaster->observe(exact(value));
-    forecaster->ponder();
+    forecaster->ponder({});
     out.push_back(forecaster->forecast());
   }
   return out;

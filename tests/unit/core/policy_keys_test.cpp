@@ -38,7 +38,7 @@ class LastPeak : public Forecaster {
     tells_.peak.fill(*std::max_element(last_.begin(), last_.end()));
   }
   const Forecast& forecast() const override { return tells_; }
-  void ponder() override {}
+  void ponder(LikelyPeriod /*likely*/) override {}
   std::size_t state_bytes() const override { return 0; }
   void save(std::span<std::byte>) const override {}
   bool load(std::span<const std::byte>) override { return true; }
@@ -148,7 +148,7 @@ TEST(PolicyKeys, CpuCapPeriod) {
 
 TEST(PolicyKeys, CpuBurst) {
   Policy policy = plain();
-  EXPECT_EQ(first_set(policy, Knob::kCpuMaxBurst), 5000);
+  EXPECT_EQ(first_set(policy, Knob::kCpuMaxBurst), 10000);
   policy.cpu.burst = milliseconds{1};
   EXPECT_EQ(first_set(policy, Knob::kCpuMaxBurst), 1000);
 }

@@ -173,6 +173,60 @@ TEST(Controller, HandsOverOnAnEdgeWithOneWrite) {
   EXPECT_EQ(bench.controller().find(VmId{1})->stats.hand_overs, 1U);
 }
 
+// Each comes from where the cap was lowered to, and needs a little more for a
+// while.
+TEST(Controller, HandsOverWhatEdgesCameToBefore) {
+  Policy policy = enforcing();
+  policy.cpu.writes_per_minute = 6000;
+  Bench bench(policy);
+  bench.add(1, "a", 1);
+  bench.run(seconds{8});
+  std::int64_t first = 0;
+  std::int64_t last = 0;
+  for (int i = 0; i < 12; ++i) {
+    ASSERT_LT(bench.cap(1), 200);
+    const auto plan = bench.edge(1);
+    ASSERT_EQ(plan.size(), 1U);
+    (i == 0 ? first : last) = plan[0].value;
+    bench.demand(1, 250);
+    bench.run(milliseconds{200});
+    bench.demand(1, 0);
+    bench.run(seconds{2});
+  }
+  EXPECT_GT(first, 1000);
+  EXPECT_GE(last, 250);
+  EXPECT_LE(last, 300);
+  // It was not enough: the next edge brings all.
+  (void)bench.edge(1);
+  bench.demand(1, 1000);
+  bench.run(kTick);
+  const auto second = bench.edge(1);
+  ASSERT_EQ(second.size(), 1U);
+  EXPECT_GT(second[0].value, 1000);
+}
+
+TEST(Controller, LeavesRoomAboveACapOnlyWhereWritesAreShort) {
+  const auto lowest_cap = [](std::int64_t writes_per_minute) {
+    Policy policy = enforcing();
+    policy.cpu.writes_per_minute = writes_per_minute;
+    Bench bench(policy);
+    bench.add(1, "a", 2);
+    bench.foretold = flat(200);
+    bench.run(seconds{8});
+    std::int64_t lowest = INT64_MAX;
+    for (int i = 0; i < 40; ++i) {
+      bench.demand(1, 1500);
+      bench.run(milliseconds{200});
+      bench.demand(1, 0);
+      bench.run(seconds{2});
+      if (i >= 20) lowest = std::min(lowest, bench.cap(1));
+    }
+    return lowest;
+  };
+  EXPECT_EQ(lowest_cap(6000), 200);
+  EXPECT_EQ(lowest_cap(60), 250);  // and a dead-band
+}
+
 TEST(Controller, HandsOverNoMoreThanThereIs) {
   Policy policy = enforcing();
   policy.cpu.host_share = MilliCpus{0};

@@ -12,6 +12,26 @@ Instant monotonic_now() {
                  std::chrono::nanoseconds{now.tv_nsec}};
 }
 
+// The coarse clock moves with the ticks.
+KernelTick kernel_tick() {
+  timespec last{};
+  timespec period{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &last);
+  clock_getres(CLOCK_MONOTONIC_COARSE, &period);
+  return {.last = Instant{std::chrono::seconds{last.tv_sec} +
+                          std::chrono::nanoseconds{last.tv_nsec}},
+          .period = std::chrono::seconds{period.tv_sec} +
+                    std::chrono::nanoseconds{period.tv_nsec}};
+}
+
+Instant between_ticks(Instant at, const KernelTick& tick) {
+  if (tick.period <= Duration{}) return at;
+  const Instant half = tick.last + tick.period / 2;
+  const Duration late = (at - half) % tick.period;
+  if (late == Duration{}) return at;
+  return late < Duration{} ? at - late : at - late + tick.period;
+}
+
 std::int64_t wall_ns() {
   timespec now{};
   clock_gettime(CLOCK_REALTIME, &now);

@@ -13,6 +13,16 @@ namespace outrider {
 /// CLOCK_MONOTONIC, by the vDSO: no syscall.
 Instant monotonic_now();
 
+/// The kernel's own tick, as it was seen last: when, and how long one is.
+struct KernelTick {
+  Instant last{};
+  Duration period{};
+};
+KernelTick kernel_tick();
+
+/// The first instant from `at` on that is half way between two kernel ticks.
+Instant between_ticks(Instant at, const KernelTick& tick);
+
 /// Nanoseconds since 1970, for people: it may jump.
 std::int64_t wall_ns();
 

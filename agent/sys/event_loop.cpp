@@ -134,8 +134,10 @@ Result<PeriodicTimer> PeriodicTimer::make(Duration period) {
   if (!timer.fd_) return fail(errno, "timerfd_create");
   itimerspec setting{};
   setting.it_interval = to_timespec(period);
-  setting.it_value = setting.it_interval;
-  if (::timerfd_settime(timer.fd_.get(), 0, &setting, nullptr) != 0)
+  const Instant first = between_ticks(monotonic_now() + period, kernel_tick());
+  setting.it_value = to_timespec(first.time_since_epoch());
+  if (::timerfd_settime(timer.fd_.get(), TFD_TIMER_ABSTIME, &setting,
+                        nullptr) != 0)
     return fail(errno, "timerfd_settime");
   return timer;
 }

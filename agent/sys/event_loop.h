@@ -59,6 +59,8 @@ class EventLoop {
 /// A periodic timer (timerfd, CLOCK_MONOTONIC). Missed ticks are skipped.
 class PeriodicTimer {
  public:
+  /// First after `period` or a kernel tick more: between two of the kernel's
+  /// ticks, which are when edges come. So they find the loop at rest.
   static Result<PeriodicTimer> make(Duration period);
   int fd() const { return fd_.get(); }
   /// Ticks since the last call; 0 when there was none.

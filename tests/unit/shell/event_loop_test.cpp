@@ -259,6 +259,29 @@ TEST(EventLoop, TakesEpollWhereIoUringIsRefusedAndSaysWhy) {
   EXPECT_EQ(status, 0);
 }
 
+TEST(PeriodicTimer, StartsHalfWayBetweenTwoOfTheKernelsTicks) {
+  using std::chrono::microseconds;
+  const Instant start{std::chrono::hours{1}};
+  const KernelTick tick{.last = start, .period = microseconds{4000}};
+  for (int at = -9000; at <= 9000; at += 500) {
+    SCOPED_TRACE(at);
+    const Instant from = start + microseconds{at};
+    const Instant found = between_ticks(from, tick);
+    EXPECT_GE(found, from);
+    EXPECT_LT(found - from, tick.period);
+    EXPECT_EQ((found - start + 100 * tick.period) % tick.period,
+              microseconds{2000});
+  }
+  EXPECT_EQ(between_ticks(start, {}), start);
+}
+
+TEST(PeriodicTimer, KnowsTheKernelsTick) {
+  const KernelTick tick = kernel_tick();
+  EXPECT_GE(tick.period, std::chrono::microseconds{500});
+  EXPECT_LE(tick.period, std::chrono::milliseconds{10});
+  EXPECT_LE(tick.last, monotonic_now());
+}
+
 TEST(PeriodicTimer, SkipsTicksButCountsThem) {
   auto timer = PeriodicTimer::make(std::chrono::milliseconds{1});
   ASSERT_TRUE(timer);

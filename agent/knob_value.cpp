@@ -37,7 +37,7 @@ bool same_word(std::string_view a, std::string_view b) {
   return first && first == whole_number(b);
 }
 
-// A format string takes as long to read as the kernel takes to write the file.
+// On the way of an edge: no format string has to be read.
 class Text {
  public:
   void add(std::string_view word) {

@@ -58,7 +58,7 @@ inline std::uint32_t by_table(std::span<const std::byte> bytes,
 }
 
 #ifdef __x86_64__
-/// A twentieth of the instructions. Asks for SSE4.2.
+/// One instruction for eight bytes. Asks for SSE4.2.
 __attribute__((target("sse4.2"))) inline std::uint32_t by_processor(
     std::span<const std::byte> bytes, std::uint32_t crc) {
   while (bytes.size() >= 8) {

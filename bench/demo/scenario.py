@@ -16,10 +16,11 @@ TICK_US = 10000
 MASK = (1 << 64) - 1
 
 # How each loads its one vCPU; batch has two, or it could not take all that is
-# left, and what nobody can take would count as held. A period of whole seconds would let a loop of 1 s
-# look at each burst in the same place, always in time or always too late. Bursts
-# of the two never meet (see seeds_of): with the replay they would be more than
-# two processors have, and who waits then waits under any controller.
+# left, and what nobody can take would count as held. A period of whole seconds
+# would let a loop of 1 s look at each burst in the same place, always in time or
+# always too late. Bursts of the two never meet (see seeds_of): with the replay
+# they would be more than two processors have, and who waits then waits under any
+# controller.
 GUESTS = [
     {"name": "periodic", "period_ms": 2100, "work_ms": 250, "jitter": 0.0},
     {"name": "jitter", "period_ms": 2100, "work_ms": 250, "jitter": 0.5},

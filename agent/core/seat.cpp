@@ -156,7 +156,8 @@ MilliCpus Seat::held() const {
 bool Seat::may_write(const Rules& rules, Instant now,
                      std::int64_t writes_left) {
   const Duration since = now - refilled_at_;
-  // With what was saved it is the budget in any minute, not only on average.
+  // With what was saved it is the budget in any minute, not only on average;
+  // unless it is small: then half of it is earned all the same.
   const std::int64_t rate =
       std::max(rules.policy.cpu.writes_per_minute - kWritesSaved,
                rules.policy.cpu.writes_per_minute / 2);

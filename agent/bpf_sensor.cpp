@@ -319,8 +319,10 @@ Result<> BpfSensor::connect() {
   return {};
 }
 
+// The ring itself: libbpf's epoll of it inside the loop's would be two to go
+// through at each edge.
 int BpfSensor::event_fd() const {
-  return ring_buffer__epoll_fd(programs_->ring.get());
+  return bpf_map__fd(programs_->skeleton->maps.events);
 }
 
 void BpfSensor::take_events(

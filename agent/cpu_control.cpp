@@ -119,12 +119,24 @@ Result<> CpuControl::take_hands() {
                                        .hang_deadline = config_.hang_deadline});
   if (!hands) return pass(hands, "enforce");
   hands_ = std::move(*hands);
-  return watch_warden();
+  auto watched = watch_warden();
+  return watched ? watch_others() : watched;
 }
 
 Result<> CpuControl::watch_warden() {
   return world_.events.watch(hands_->warden->fd(), EPOLLIN,
                              [this](std::uint32_t) { on_warden_death(); });
+}
+
+// Once, until the next tick has seen what it was: a wake-up for each write of
+// somebody else's would be his to command.
+Result<> CpuControl::watch_others() {
+  hears_others_ = true;
+  return world_.events.watch(
+      hands_->foreign.fd(), EPOLLIN, [this](std::uint32_t) {
+        hands_->foreign.stir();
+        hears_others_ = !world_.events.change(hands_->foreign.fd(), 0);
+      });
 }
 
 // Nothing is enforced without a warden: if another cannot be had, everything
@@ -140,6 +152,7 @@ void CpuControl::on_warden_death() {
   log_error("warden what=\"{}\" next=\"all limits back, mode is observe\"",
             escaped(cannot_enforce_));
   (void)set_mode(Mode::kObserve);  // what fails is in the table still
+  world_.events.forget(hands_->foreign.fd());
   hands_.reset();  // to enforce again takes new ones, and a warden
 }
 
@@ -308,7 +321,8 @@ std::span<const Outcome> CpuControl::carry_out(std::span<const Action> plan,
   return settle(plan, now);
 }
 
-// All of one VM. That inotify is silent is known sooner than what a file says.
+// All of one VM. That inotify is silent is known without asking, and what a
+// file says is not.
 std::span<const Outcome> CpuControl::hand_over(std::span<const Action> plan,
                                                Instant now) {
   if (plan.empty()) return {};
@@ -359,6 +373,10 @@ void CpuControl::note(const Action& action, const Outcome& outcome,
 }
 
 void CpuControl::look_for_others(Instant now) {
+  if (!hears_others_) {
+    hears_others_ =
+        world_.events.change(hands_->foreign.fd(), EPOLLIN).has_value();
+  }
   for (const ForeignWrite& each : hands_->foreign.take(now, hands_->actuator)) {
     on_foreign(each, now);
   }
@@ -405,6 +423,7 @@ void CpuControl::stop() {
   }
   change(HostModeCall{Mode::kObserve});
   world_.events.forget(hands_->warden->fd());
+  world_.events.forget(hands_->foreign.fd());
   if (restored) hands_->warden->stop();  // else it does what we could not
 }
 

@@ -128,6 +128,7 @@ class CpuControl {
   bool is_enforced(VmId vm) const;
   void note(const Action& action, const Outcome& outcome, Instant now);
   void adopt_after_warden();
+  Result<> watch_others();
   void look_for_others(Instant now);
   void on_foreign(const ForeignWrite& write, Instant now);
   Result<> take_hands();
@@ -139,6 +140,7 @@ class CpuControl {
   Controller controller_;
   std::unique_ptr<Journal> journal_;  // none: nothing is written
   std::unique_ptr<CpuHands> hands_;   // none: nothing can be written
+  bool hears_others_ = true;          // is to be told that somebody wrote
   DryRunActuator dry_run_;
   std::map<VmId, Known> known_;
   std::vector<CpuInput> inputs_;

@@ -93,12 +93,11 @@ void ForeignWrites::drain() {
   }
 }
 
-bool ForeignWrites::is_quiet(VmId vm) {
-  drain();
+bool ForeignWrites::is_quiet(VmId vm) const {
+  if (is_stirred_ || rounds_behind_ > 0) return false;
   const auto by_id = [](const Watched& a, VmId b) { return a.vm < b; };
   const auto its = std::lower_bound(vms_.begin(), vms_.end(), vm, by_id);
-  return rounds_behind_ == 0 && its != vms_.end() && its->vm == vm &&
-         its->complete && !its->changed;
+  return its != vms_.end() && its->vm == vm && its->complete;
 }
 
 // A share of the VMs that grows as the round does.
@@ -119,6 +118,7 @@ void ForeignWrites::look_in_turn(Instant now, CgroupActuator& hands) {
 std::span<const ForeignWrite> ForeignWrites::take(Instant now,
                                                   CgroupActuator& hands) {
   found_.clear();
+  is_stirred_ = false;
   drain();
   for (Watched& vm : vms_) {
     if (!vm.changed) continue;

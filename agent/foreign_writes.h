@@ -28,17 +28,19 @@ class ForeignWrites {
   static constexpr Duration kRound = std::chrono::milliseconds{500};
 
   static Result<ForeignWrites> make(const CgroupTree& tree);
-  /// Readable when there may be something to take. A loop that ticks needs no
-  /// wake-up by it: who writes often would set its pace.
+  /// Readable when there may be something to take.
   int fd() const { return inotify_.get(); }
+  /// To be told when fd() is readable. Once between two `take`s will do: who
+  /// writes often must not set a loop's pace.
+  void stir() { is_stirred_ = true; }
 
   /// `cgroups`: the directories of the VM's knobs, as attached.
   Result<> watch(VmId vm, std::span<const std::string> cgroups);
   void forget(VmId vm);
 
   /// True if nobody has closed a knob of the VM's after writing it since the
-  /// last `take`. One read(2).
-  bool is_quiet(VmId vm);
+  /// last `take`, as far as `stir` was told. No syscall.
+  bool is_quiet(VmId vm) const;
 
   /// What others have written since the last call, each value once. To be
   /// called each tick; does not block. Valid until the next call.
@@ -66,6 +68,7 @@ class ForeignWrites {
   std::vector<Watch> watches_;  // sorted by number
   std::vector<Watched> vms_;    // sorted by id
   std::vector<ForeignWrite> found_;
+  bool is_stirred_ = false;
   int rounds_behind_ = 0;  // to go since events were lost or left unread
   std::size_t next_ = 0;   // to be looked at in this round
   Instant round_began_{};

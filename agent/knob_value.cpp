@@ -31,8 +31,14 @@ std::optional<std::int64_t> whole_number(std::string_view word) {
   return number;
 }
 
+// As the kernel prints a number, and we: two that differ need not be read.
+bool has_no_leading_zero(std::string_view word) {
+  return !word.empty() && word[0] >= '1' && word[0] <= '9';
+}
+
 bool same_word(std::string_view a, std::string_view b) {
   if (a == b) return true;
+  if (has_no_leading_zero(a) && has_no_leading_zero(b)) return false;
   const auto first = whole_number(a);
   return first && first == whole_number(b);
 }

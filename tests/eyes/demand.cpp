@@ -51,21 +51,53 @@ void check_together(pid_t pid, double seconds, double want_cpus) {
          ran_and_waited >= 2 * got);
 }
 
-// What the kernel says of the VM's vCPU at this moment: the word of somebody
-// else on whether a busy period is open, and whether it is still the same.
-TaskStatus vcpu_status(const ProcRoot& proc, pid_t pid, const Sample& sample) {
+// A file of /proc/PID/task/TID of the VM's first vCPU: the kernel's own word.
+std::string vcpu_text(const ProcRoot& proc, pid_t pid, const Sample& sample,
+                      const char* file) {
   for (const ThreadSample& thread : sample.threads) {
     if (thread.thread_class != ThreadClass::kVcpu) continue;
     auto text = read_text_at(
-        proc.fd(), fmt::format("{}/task/{}/status", pid, thread.tid), 8192);
-    const auto status = text ? parse_status(*text) : std::nullopt;
-    if (status) return *status;
+        proc.fd(), fmt::format("{}/task/{}/{}", pid, thread.tid, file), 8192);
+    if (text) return *text;
   }
-  return {};
+  give_up("the VM has no vCPU");
+}
+
+// Whether a busy period is open, and whether it is still the same.
+TaskStatus vcpu_status(const ProcRoot& proc, pid_t pid, const Sample& sample) {
+  const auto status = parse_status(vcpu_text(proc, pid, sample, "status"));
+  return status ? *status : TaskStatus{};
+}
+
+Duration vcpu_ran(const ProcRoot& proc, pid_t pid, const Sample& sample) {
+  const auto stat = parse_schedstat(vcpu_text(proc, pid, sample, "schedstat"));
+  if (!stat) give_up("the vCPU has no schedstat");
+  return std::chrono::nanoseconds{stat->run_ns};
+}
+
+// Nothing holds it any more, so its demand is what it runs.
+void check_released(const ProcRoot& proc, pid_t pid, Observer& observer,
+                    DemandSeries& series, double want_cpus) {
+  constexpr Duration kPeriod = std::chrono::milliseconds{100};
+  const Instant lifted = monotonic_now();
+  const Sample& first = observer.read_at(lifted + 3 * kPeriod);
+  (void)series.update(first);
+  const Duration ran_before = vcpu_ran(proc, pid, first);
+  // Ten periods from then on.
+  const Sample& last = observer.read_at(lifted + 13 * kPeriod);
+  const double got = cpus(vcpus_of(series.update(last)).demand);
+  const Duration ran = vcpu_ran(proc, pid, last) - ran_before;
+  const double ran_cpus = static_cast<double>(ran.count()) /
+                          (10.0 * static_cast<double>(kPeriod.count()));
+  if (std::abs(ran_cpus - want_cpus) > 0.02) {
+    blame_guest(fmt::format("runs {:.3f} CPUs, not {}", ran_cpus, want_cpus));
+  }
+  report("capped.demand_after_3_periods_cpus", got,
+         fmt::format("{:.3f} +- 0.02", ran_cpus),
+         std::abs(got - ran_cpus) <= 0.02);
 }
 
 void check_capped(pid_t pid, const std::string& cpu_max, double want_cpus) {
-  constexpr Duration kPeriod = std::chrono::milliseconds{100};
   const std::array pids = {pid};
   auto proc = ProcRoot::open();
   if (!proc) give_up(proc.error().what);
@@ -107,15 +139,8 @@ void check_capped(pid_t pid, const std::string& cpu_max, double want_cpus) {
   // It may fall asleep between the read and the look at its state.
   const double right = share(marked_and_runnable, marked);
   report("capped.marked_reads_that_are_held", right, ">= 0.95", right >= 0.95);
-  const Instant lifted = monotonic_now();
   lift_cap(cpu_max);
-  (void)series.update(observer.read_at(lifted + 3 * kPeriod));
-  // Ten periods from then on.
-  const Demand& demand = series.update(observer.read_at(lifted + 13 * kPeriod));
-  const double got = cpus(vcpus_of(demand).demand);
-  report("capped.demand_after_3_periods_cpus", got,
-         fmt::format("{} +- 0.02", want_cpus),
-         std::abs(got - want_cpus) <= 0.02);
+  check_released(*proc, pid, observer, series, want_cpus);
 }
 
 }  // namespace outrider::check

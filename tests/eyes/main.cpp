@@ -22,7 +22,8 @@ constexpr const char* kUsage =
     "Holds what the eyes see of live processes against what the kernel and "
     "the\n"
     "workload say. Exit 1 when a figure is off, 2 when it cannot be "
-    "measured.\n";
+    "measured,\n"
+    "3 when that is a guest's fault.\n";
 
 std::vector<pid_t> pids_of(const std::vector<std::string>& words,
                            std::size_t first) {

@@ -47,6 +47,11 @@ void give_up(const std::string& what) {
   exit(2);
 }
 
+void blame_guest(const std::string& what) {
+  fmt::print(stderr, "eyes_check: the guest {}\n", what);
+  exit(3);
+}
+
 std::unique_ptr<Agent> start_agent(const std::string& journal) {
   Config config;
   config.journal.enabled = !journal.empty();

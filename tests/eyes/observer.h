@@ -36,6 +36,8 @@ std::unique_ptr<Agent> start_agent(const std::string& journal = {});
 void turn_for(Agent& agent, Duration time);
 
 [[noreturn]] void give_up(const std::string& what);
+/// Likewise, with exit code 3: a guest does not do what it was told to.
+[[noreturn]] void blame_guest(const std::string& what);
 
 /// Prints `FIGURE name value unit (limit)`, and notes whether it holds.
 void report(const std::string& name, double value, const std::string& limit,

@@ -5,6 +5,7 @@ import ctypes
 import glob
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -140,6 +141,17 @@ def wardens():
     return found
 
 
+small_vms = []
+
+
+def lose_small_vms(what):
+    """The emulator has lost a guest: tests/lab/steady tries again."""
+    write("/run/labguest.lost", "minivm")
+    for vm in small_vms:
+        vm.kill()
+    fail("minivm: " + what)
+
+
 def small_vm(number, mode):
     """A VM of a few instructions, where Proxmox would put it: it, its
     cgroup."""
@@ -154,6 +166,9 @@ def small_vm(number, mode):
     vm = subprocess.Popen(["minivm", "--mode", mode, "--thread-names",
                            "--forever"], stdout=subprocess.PIPE,
                           preexec_fn=enter)
+    small_vms.append(vm)
+    if not select.select([vm.stdout], [], [], 30)[0]:
+        lose_small_vms("it has not entered its guest after 30 s")
     vm.stdout.readline()
     return vm, cgroup
 

@@ -18,7 +18,11 @@ kill "$minivm"
 
 # 10 ms of work in 100 ms, under a cap of 5 %.
 labguest start held --workload burst:100,0.1 --cap 5000/100000 --no-marks
+code=0
 eyes_check capped "$(labguest cgroup held)/cpu.max" 0.1 "$(pid_of held)" ||
-  status=$?
+  code=$?
+# By the kernel's word it does not do its 10 ms: as lost as one that has ended.
+[[ $code -ne 3 ]] || echo held >>/run/labguest.lost
+[[ $code -eq 0 ]] || status=$code
 labguest stop --all
 exit "$status"

@@ -117,5 +117,6 @@ try:
     check_hang()
     check_stop()
 finally:
+    systemctl("stop", "outriderd")  # for another try
     for vm, _ in vms:
         vm.kill()

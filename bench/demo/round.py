@@ -233,7 +233,9 @@ def take_turn(turn, guests, folder):
         guest.free()
         write(scratch + "/marks-" + guest.name, guest.new_marks())
     write(scratch + "/turn.json", json.dumps(turn) + "\n")
-    shutil.copytree(scratch, folder, dirs_exist_ok=True)
+    # It is there as a whole or not at all.
+    shutil.copytree(scratch, folder + ".new", dirs_exist_ok=True)
+    os.rename(folder + ".new", folder)
     shutil.rmtree(scratch)
 
 

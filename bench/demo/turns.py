@@ -218,5 +218,5 @@ def read_turn(folder):
 
 
 def read_turns(out):
-    for folder in sorted(glob.glob(os.path.join(out, "round-*", "turn-*"))):
+    for folder in sorted(glob.glob(os.path.join(out, "round-*", "turn-??"))):
         yield read_turn(folder)

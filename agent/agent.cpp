@@ -291,6 +291,10 @@ void Agent::Loop::tick() {
   }
   ticked_ = monotonic_now();
   tell_alive(ticked_);
+  // Last, and an edge waits for no more than one piece of it.
+  do {
+    vms_->take_events();
+  } while (cpu_->ponder());
 }
 
 void Agent::Loop::beat() {
@@ -311,7 +315,9 @@ void Agent::Loop::slow_tick() {
   if (slow_timer_->take() == 0) return;
   ++slow_ticks_;
   cpu_->slow_tick(monotonic_now());
+  vms_->take_events();  // between its parts: an edge waits for no more than one
   vms_->read_cgroups();
+  vms_->take_events();
   if (slow_ticks_ % kScanPeriod != 0) return;
   vms_->read_blame();
   follow_kvm();

@@ -70,6 +70,8 @@ class CpuControl {
   void gone(VmId vm);
   /// `sample` is the later of the two that `demand` is of.
   void tick(const Demand& demand, const Sample& sample);
+  /// As Controller::ponder.
+  bool ponder() { return controller_.ponder(); }
   void edge(const SensorEvent& event);
   /// Where the journal copies all that was learned.
   void slow_tick(Instant now);

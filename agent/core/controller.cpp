@@ -16,7 +16,7 @@ namespace {
 // A late tick counts for as many steps as it took, up to this.
 constexpr std::uint64_t kStepsMax = 64;
 
-// Pieces of the search for seasons, a tick: a few microseconds of it.
+// Pieces of the search for seasons, a tick: a few microseconds each.
 constexpr std::size_t kPonders = 4;
 // So many VMs ahead is asked for what is needed of them.
 constexpr std::size_t kAhead = 2;
@@ -71,7 +71,8 @@ struct Controller::Inside {
   Instant now{};
   std::uint64_t steps = 0;
   std::size_t pondered = 0;
-  MilliCpus free;  // neither needed nor reserved
+  std::size_t ponders_left = 0;  // of this tick's
+  MilliCpus free;                // neither needed nor reserved
   bool started = false;
 
   MilliCpus capacity() const { return capacity_of(rules.policy, host); }
@@ -84,7 +85,8 @@ struct Controller::Inside {
   void decide();
   void push(std::vector<Action>& actions, const Action& action,
             const Seat& seat) const;
-  void ponder();
+  bool ponder();
+  void ponder_rest();
   Result<> check_floors() const;
   void make_room();
   void follow_mode(Seat& seat) const;
@@ -220,12 +222,19 @@ void Controller::Inside::decide() {
   plan.insert(plan.end(), grown.begin(), grown.end());
 }
 
-void Controller::Inside::ponder() {
-  if (seats.empty()) return;
-  const std::size_t all = seats.size() * Seat::kSeries;
-  for (std::size_t i = 0; i < kPonders; ++i) {
-    pondered = (pondered + 1) % all;
-    seats[pondered / Seat::kSeries]->ponder(pondered % Seat::kSeries);
+bool Controller::Inside::ponder() {
+  if (seats.empty()) ponders_left = 0;
+  if (ponders_left == 0) return false;
+  --ponders_left;
+  pondered = (pondered + 1) % (seats.size() * Seat::kSeries);
+  seats[pondered / Seat::kSeries]->ponder(pondered % Seat::kSeries);
+  return ponders_left > 0;
+}
+
+// Before what a piece works on changes: so it comes to the same whenever it is
+// done.
+void Controller::Inside::ponder_rest() {
+  while (ponder()) {
   }
 }
 
@@ -340,6 +349,7 @@ Result<> Controller::change_policy(Policy policy) {
   for (const auto& seat : inside_->seats) vms.push_back(seat->state.facts);
   auto checked = check(policy, inside_->host, vms);
   if (!checked) return checked;
+  inside_->ponder_rest();
   inside_->rules.policy = std::move(policy);
   for (const auto& seat : inside_->seats) seat->resolve(inside_->rules);
   return {};
@@ -347,6 +357,7 @@ Result<> Controller::change_policy(Policy policy) {
 
 Result<> Controller::add_vm(const VmFacts& vm) {
   Inside& in = *inside_;
+  in.ponder_rest();
   const auto place = in.place_of(vm.id);
   assert(place == in.seats.end() || (*place)->state.facts.id != vm.id);
   Seat& seat = **in.seats.insert(
@@ -365,6 +376,7 @@ void Controller::remove_vm(VmId vm) {
   Inside& in = *inside_;
   const auto place = in.place_of(vm);
   if (place == in.seats.end() || (*place)->state.facts.id != vm) return;
+  in.ponder_rest();
   if (in.rules.policy.shadow.on_vm_exit == OnVmExit::kSuspend) {
     in.suspend(**place);
   }
@@ -374,13 +386,16 @@ void Controller::remove_vm(VmId vm) {
 
 std::span<const Action> Controller::tick(const TickInput& input) {
   Inside& in = *inside_;
+  in.ponder_rest();
   in.now = input.now;
   in.sense(input);
   in.arbitrate();
   in.decide();
-  in.ponder();
+  in.ponders_left = kPonders;
   return in.plan;
 }
+
+bool Controller::ponder() { return inside_->ponder(); }
 
 std::span<const Action> Controller::edge(const EdgeInput& input) {
   Inside& in = *inside_;
@@ -476,11 +491,11 @@ Duration Controller::tick_period() const { return inside_->rules.tick_period; }
 void Controller::save(std::vector<std::byte>& bytes) const {
   const auto& [rules, host, factory, seats, suspended, suspensions, arbiter,
                claims, shares, spare, plan, grown, first_tick, now, steps,
-               pondered, free, started] = *inside_;
+               pondered, ponders_left, free, started] = *inside_;
   FieldWriter out(bytes);
   const auto& [policy, tick_period] = rules;
   out(policy, tick_period, host.cpus, suspensions, first_tick, now, steps,
-      pondered, free, started, seats.size());
+      pondered, ponders_left, free, started, seats.size());
   for (const auto& seat : seats) {
     out(seat->state.facts);
     seat->save(out);
@@ -505,7 +520,8 @@ Result<> Controller::load(std::span<const std::byte> state) {
 void Controller::Inside::load(FieldReader& in) {
   std::size_t count = 0;
   in(rules.policy, rules.tick_period, host.cpus, suspensions, first_tick, now,
-     steps, pondered, free, started, count);
+     steps, pondered, ponders_left, free, started, count);
+  in.want(ponders_left <= kPonders);
   in.want(rules.tick_period >= std::chrono::milliseconds{1} && host.cpus >= 1 &&
           host.cpus <= 65'536 && count <= kSeatsMax);
   for (std::size_t i = 0; i < count && in.ok(); ++i) {

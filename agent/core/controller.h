@@ -133,6 +133,10 @@ class Controller {
   /// One tick: what is to be set now, shrinking first. Valid until the next
   /// call of anything. Allocates nothing.
   std::span<const Action> tick(const TickInput& input);
+  /// A bounded piece of the search for seasons, for who has time until the next
+  /// tick: nothing is decided later or otherwise if it is never called. False:
+  /// none is left. What `tick` gave stays valid.
+  bool ponder();
   /// The fast path: a hand-over to that VM, or nothing. As `tick` otherwise.
   std::span<const Action> edge(const EdgeInput& input);
   /// `outcomes[i]` is of `plan[i]`, of the last tick or edge.

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the cases that watch the closed loop share: an agent, its VMs, and a
 look-out for writes that asks nobody but the kernel."""
+import atexit
 import ctypes
 import glob
 import json
@@ -102,6 +103,8 @@ class Agent:
             ["outriderd", "--config", "/run/%s.yaml" % name],
             stderr=open(self.log, "w"))
         self.pid = self.process.pid
+        # A case that fails may be run again, and finds no other agent then.
+        atexit.register(self.process.kill)
         wait_until(self._answers, 300, "outriderd does not answer")
 
     def _answers(self):
@@ -144,12 +147,12 @@ def wardens():
 small_vms = []
 
 
-def lose_small_vms(what):
+def lose(name, what):
     """The emulator has lost a guest: tests/lab/steady tries again."""
-    write("/run/labguest.lost", "minivm")
+    write("/run/labguest.lost", name)
     for vm in small_vms:
         vm.kill()
-    fail("minivm: " + what)
+    fail("%s: %s" % (name, what))
 
 
 def small_vm(number, mode):
@@ -168,7 +171,7 @@ def small_vm(number, mode):
                           preexec_fn=enter)
     small_vms.append(vm)
     if not select.select([vm.stdout], [], [], 30)[0]:
-        lose_small_vms("it has not entered its guest after 30 s")
+        lose("minivm", "it has not entered its guest after 30 s")
     vm.stdout.readline()
     return vm, cgroup
 

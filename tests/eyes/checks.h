@@ -5,6 +5,7 @@
 
 #include <span>
 #include <string>
+#include <vector>
 
 namespace outrider::check {
 
@@ -21,9 +22,10 @@ void check_together(pid_t pid, double seconds, double want_cpus);
 /// `max` into `cpu_max`) what the workload does, within three periods.
 void check_capped(pid_t pid, const std::string& cpu_max, double want_cpus);
 
-/// Acceptance 3: `vms` minivms of `minivm` come and go, and what process
-/// `others` (0: none) starts meanwhile; nothing stays behind.
-void check_churn(const std::string& minivm, int vms, pid_t others);
+/// Acceptance 3: `vms` minivms of `minivm` come and go, and what command
+/// `others` (empty: none) starts and stops meanwhile; nothing stays behind.
+void check_churn(const std::string& minivm, int vms,
+                 const std::vector<std::string>& others);
 
 /// Discovery: a VM that comes or goes is noticed within 100 ms.
 void check_discovery(const std::string& minivm, int times);

@@ -2,11 +2,12 @@
 // VMs that come and go under the whole agent, not only its sensor.
 #include <dirent.h>
 #include <fmt/core.h>
-#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <string>
+#include <vector>
 
 #include "agent/agent.h"
 #include "agent/sys/clock.h"
@@ -24,26 +25,40 @@ long descriptors() {
   return count;
 }
 
-pid_t start(const std::string& minivm, int vms) {
+pid_t start(const std::vector<std::string>& command) {
   const pid_t pid = fork();
   if (pid != 0) return pid;
-  const std::string total = std::to_string(vms);
-  // Each lives long enough to be seen, and attached to, on a busy machine.
-  execl(minivm.c_str(), minivm.c_str(), "--churn", total.c_str(), "--parallel",
-        "8", "--life", "200", nullptr);
+  std::vector<char*> words;
+  for (const std::string& word : command) {
+    words.push_back(const_cast<char*>(word.c_str()));
+  }
+  words.push_back(nullptr);
+  // Standard output is the report's.
+  dup2(STDERR_FILENO, STDOUT_FILENO);
+  execvp(words[0], words.data());
   _exit(127);
+}
+
+// Each lives long enough to be seen, and attached to, on a busy machine.
+std::vector<std::string> churning(const std::string& minivm, int vms) {
+  return {minivm,   "--churn", std::to_string(vms), "--parallel", "8",
+          "--life", "200"};
 }
 
 }  // namespace
 
-void check_churn(const std::string& minivm, int vms, pid_t others) {
+void check_churn(const std::string& minivm, int vms,
+                 const std::vector<std::string>& others) {
   const std::unique_ptr<Agent> agent = start_agent();
   turn_for(*agent, std::chrono::seconds{1});
   const std::size_t vms_before = agent->vms().size();
   const AgentStatus before = agent->status();
   const long descriptors_before = descriptors();
 
-  const pid_t child = start(minivm, vms);
+  // Only now: a guest that was there to be counted before would leave less
+  // than nothing behind.
+  const pid_t child = start(churning(minivm, vms));
+  const pid_t beside = others.empty() ? 0 : start(others);
   std::uint32_t last_seen = 0;
   std::size_t at_once = 0;
   int status = 0;
@@ -54,13 +69,14 @@ void check_churn(const std::string& minivm, int vms, pid_t others) {
     last_seen =
         std::max(last_seen, static_cast<std::uint32_t>(agent->vms().back().id));
   }
-  // Until whoever else starts and stops guests is done, and a while more.
-  while (others > 0 && kill(others, 0) == 0) {
+  int others_status = 0;
+  while (beside > 0 && waitpid(beside, &others_status, WNOHANG) == 0) {
     turn_for(*agent, std::chrono::milliseconds{100});
   }
   turn_for(*agent, std::chrono::seconds{2});
   const AgentStatus after = agent->status();
   report("churn.minivm_exit_status", status, "0", status == 0);
+  report("churn.others_exit_status", others_status, "0", others_status == 0);
   report("churn.vms_attached", last_seen, fmt::format(">= {}", vms * 99 / 100),
          last_seen >= static_cast<std::uint32_t>(vms * 99 / 100));
   report("churn.vms_at_once", static_cast<double>(at_once), "(reported)", true);

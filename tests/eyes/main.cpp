@@ -15,7 +15,7 @@ constexpr const char* kUsage =
     "       eyes_check busy SECONDS PID\n"
     "       eyes_check together SECONDS CPUS PID\n"
     "       eyes_check capped CPU_MAX_FILE CPUS PID\n"
-    "       eyes_check churn MINIVM COUNT [PID]\n"
+    "       eyes_check churn MINIVM COUNT [COMMAND...]\n"
     "       eyes_check discovery MINIVM TIMES\n"
     "       eyes_check programs\n"
     "       eyes_check ticks SECONDS\n"
@@ -46,9 +46,9 @@ bool dispatch(const std::vector<std::string>& words) {
                    std::atof(words[2].c_str()));
   } else if (check == "capped" && words.size() == 4) {
     check_capped(pids_of(words, 3)[0], words[1], std::atof(words[2].c_str()));
-  } else if (check == "churn" && (words.size() == 3 || words.size() == 4)) {
-    const pid_t others = words.size() == 4 ? pids_of(words, 3)[0] : 0;
-    check_churn(words[1], std::atoi(words[2].c_str()), others);
+  } else if (check == "churn" && words.size() >= 3) {
+    check_churn(words[1], std::atoi(words[2].c_str()),
+                {words.begin() + 3, words.end()});
   } else if (check == "discovery" && words.size() == 3) {
     check_discovery(words[1], std::atoi(words[2].c_str()));
   } else if (check == "ticks" && words.size() == 2) {

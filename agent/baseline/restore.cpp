@@ -8,7 +8,9 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <compare>
 #include <cstring>
+#include <span>
 
 #include "agent/baseline/record.h"
 #include "agent/sys/fd.h"
@@ -19,11 +21,27 @@ namespace {
 constexpr std::string_view kQuota = "cpu.max";
 constexpr const char* kBurst = "cpu.max.burst";
 
+/// One record's turn. All knobs of a cgroup follow one another, as it is opened
+/// but once; its burst is last, as it must fit below the quota.
+struct Turn {
+  std::uint64_t cgroup_id = 0;
+  bool is_burst = false;
+  std::uint32_t record = 0;
+
+  friend auto operator<=>(const Turn&, const Turn&) = default;
+};
+
+// Not on the stack: whoever locks its memory has it before it is needed.
+std::array<Turn, kBaselineRecordsMax> turns_kept;
+
 struct Place {
   int mount = -1;
   BaselineFile& file;
   std::uint32_t seed = 0;
   RestoreMode mode = RestoreMode::kWrite;
+  std::span<const Turn> turns{};
+  Fd cgroup{};  // of the turn before
+  std::uint64_t cgroup_id = 0;
 
   std::uint32_t count() const {
     return std::min(file.header.count.load(std::memory_order_acquire),
@@ -73,37 +91,47 @@ int put_back(int file, std::string_view baseline) {
   return same_words(now.text(), baseline) ? 0 : EIO;
 }
 
-// The record of the same cgroup's burst, if we have one. Asked for only where
-// a burst is in the way, which is rare: no index for it.
-BaselineRecord* burst_of(const Place& place, std::uint64_t cgroup_id) {
-  for (std::uint32_t i = 0; i < place.count(); ++i) {
-    BaselineRecord& record = place.file.records[i];
+// The most that we may have written there.
+std::uint64_t most_written(const BaselineRecord& record) {
+  std::uint64_t most = 0;
+  for (const WrittenText& written : record.written) {
+    if (written.crc.load(std::memory_order_acquire) == 0) continue;
+    const auto text = padded_text(written.text, sizeof(written.text));
+    most = std::max(most, first_number(text));
+  }
+  return most;
+}
+
+// The record of the same cgroup's burst, if we have one: its turn comes later.
+BaselineRecord* burst_after(const Place& place, std::size_t turn) {
+  const std::uint64_t id = place.turns[turn].cgroup_id;
+  for (std::size_t i = turn + 1; i < place.turns.size(); ++i) {
+    if (place.turns[i].cgroup_id != id) break;
+    if (!place.turns[i].is_burst) continue;
+    BaselineRecord& record = place.file.records[place.turns[i].record];
     KnobRecord knob;
-    if (record.knob.cgroup_id == cgroup_id &&
-        copy_knob(record, place.seed, knob) == RecordSort::kGood &&
-        attribute_of(knob) == kBurst) {
-      return &record;
-    }
+    const RecordSort sort = copy_knob(record, place.seed, knob);
+    return sort == RecordSort::kGood ? &record : nullptr;
   }
   return nullptr;
 }
 
 // The kernel refuses a quota below the burst: a burst of ours that is above
 // the quota to be restored is set to 0 first; its own turn comes after.
-void make_room_for_quota(const Place& place, int cgroup,
-                         const KnobRecord& quota) {
-  const std::uint64_t limit = first_number(baseline_of(quota));
+void make_room_for_quota(const Place& place, int cgroup, std::size_t turn,
+                         std::string_view quota) {
+  const std::uint64_t limit = first_number(quota);
   if (limit == UINT64_MAX) return;
+  BaselineRecord* record = burst_after(place, turn);
+  if (record == nullptr || most_written(*record) <= limit) return;
   const Fd file{::openat(cgroup, kBurst, O_RDWR | O_CLOEXEC)};
   if (!file) return;
   const KnobText burst = read_line(file.get());
   if (burst.bytes <= 0 || first_number(burst.text()) <= limit) return;
-  BaselineRecord* record = burst_of(place, quota.cgroup_id);
-  if (record == nullptr || !is_ours(*record, burst.text())) return;
+  if (!is_ours(*record, burst.text())) return;
   // Before the write, so that the 0 is known to be ours if we are killed now.
   put_written(*record, kRestorerText, "0");
-  (void)write_line(file.get(),
-                   "0");  // refused: so is the quota, and that tells
+  (void)write_line(file.get(), "0");  // refused: so is the quota
 }
 
 RestoreStep finished(RestoreStep step, RestoreOutcome outcome, int code = 0) {
@@ -112,23 +140,25 @@ RestoreStep finished(RestoreStep step, RestoreOutcome outcome, int code = 0) {
   return step;
 }
 
-Fd open_same_cgroup(const Place& place, const KnobRecord& knob) {
+// Into place.cgroup; 0, or the errno.
+int open_same_cgroup(Place& place, const KnobRecord& knob) {
+  if (place.cgroup && place.cgroup_id == knob.cgroup_id) return 0;
   const char* path = knob.cgroup + (knob.cgroup[0] == '/' ? 1 : 0);
-  Fd dir{::openat(place.mount, path[0] == '\0' ? "." : path,
-                  O_PATH | O_DIRECTORY | O_CLOEXEC)};
+  place.cgroup = Fd{::openat(place.mount, path[0] == '\0' ? "." : path,
+                             O_PATH | O_DIRECTORY | O_CLOEXEC)};
   struct stat facts {};
-  if (!dir || ::fstat(dir.get(), &facts) != 0) return Fd{};
-  if (facts.st_ino == knob.cgroup_id) return dir;
-  errno = ENOENT;  // a new cgroup of that name
-  return Fd{};
+  if (!place.cgroup || ::fstat(place.cgroup.get(), &facts) != 0) return errno;
+  place.cgroup_id = facts.st_ino;
+  return facts.st_ino == knob.cgroup_id ? 0 : ENOENT;  // a new one of that name
 }
 
-RestoreStep restore_knob(const Place& place, const BaselineRecord& record,
-                         const KnobRecord& knob, KnobText& present,
-                         RestoreStep step) {
-  const Fd dir = open_same_cgroup(place, knob);
-  if (!dir) return finished(step, RestoreOutcome::kFailed, errno);
-  const Fd file{::openat(dir.get(), knob.attribute,
+RestoreStep restore_knob(Place& place, std::size_t turn, const KnobRecord& knob,
+                         KnobText& present, RestoreStep step) {
+  const BaselineRecord& record = place.file.records[step.record];
+  const int opened = open_same_cgroup(place, knob);
+  if (opened != 0) return finished(step, RestoreOutcome::kFailed, opened);
+  const int dir = place.cgroup.get();
+  const Fd file{::openat(dir, knob.attribute,
                          place.mode == RestoreMode::kWrite
                              ? O_RDWR | O_CLOEXEC
                              : O_RDONLY | O_CLOEXEC)};
@@ -147,7 +177,9 @@ RestoreStep restore_knob(const Place& place, const BaselineRecord& record,
   if (place.mode == RestoreMode::kDryRun) {
     return finished(step, RestoreOutcome::kRestored);
   }
-  if (step.attribute == kQuota) make_room_for_quota(place, dir.get(), knob);
+  if (step.attribute == kQuota) {
+    make_room_for_quota(place, dir, turn, step.baseline);
+  }
   const int code = put_back(file.get(), step.baseline);
   return code == 0 ? finished(step, RestoreOutcome::kRestored)
                    : finished(step, RestoreOutcome::kFailed, code);
@@ -178,35 +210,50 @@ void tell(RestoreReport& report, const RestoreStep& step,
   if (visitor) visitor(step);
 }
 
+void take_turn(Place& place, std::size_t turn, RestoreReport& report,
+               const RestoreVisitor& visitor) {
+  RestoreStep step;
+  step.record = place.turns[turn].record;
+  KnobRecord knob;
+  KnobText present;
+  const RecordSort sort =
+      copy_knob(place.file.records[step.record], place.seed, knob);
+  if (sort == RecordSort::kNone) return;
+  if (sort == RecordSort::kGood) {
+    step.cgroup = cgroup_of(knob);
+    step.attribute = attribute_of(knob);
+    step.baseline = baseline_of(knob);
+    step = restore_knob(place, turn, knob, present, step);
+  }
+  tell(report, step, visitor);
+}
+
+std::span<const Turn> turns_of(const BaselineFile& file, std::uint32_t count) {
+  const std::span<Turn> turns{turns_kept.data(), count};
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const KnobRecord& knob = file.records[i].knob;
+    turns[i] = {.cgroup_id = knob.cgroup_id,
+                .is_burst = attribute_of(knob) == kBurst,
+                .record = i};
+  }
+  std::ranges::sort(turns);
+  return turns;
+}
+
 }  // namespace
 
 RestoreReport restore_all(int mount, BaselineFile& file, RestoreMode mode,
                           const RestoreVisitor& visitor) {
   const BaselineHeader& header = file.header;
-  const Place place{
-      mount, file,
-      boot_seed(padded_text(header.boot_id, sizeof(header.boot_id))), mode};
+  Place place{
+      .mount = mount,
+      .file = file,
+      .seed = boot_seed(padded_text(header.boot_id, sizeof(header.boot_id))),
+      .mode = mode};
+  place.turns = turns_of(file, place.count());
   RestoreReport report;
-  // Bursts last: they must fit below the quotas.
-  for (const bool bursts : {false, true}) {
-    for (std::uint32_t i = 0; i < place.count(); ++i) {
-      const BaselineRecord& record = file.records[i];
-      KnobRecord knob;
-      KnobText present;
-      const RecordSort sort = copy_knob(record, place.seed, knob);
-      if (sort == RecordSort::kNone) continue;
-      RestoreStep step;
-      step.record = i;
-      if (sort == RecordSort::kBad) {
-        if (!bursts) tell(report, step, visitor);
-        continue;
-      }
-      if ((attribute_of(knob) == kBurst) != bursts) continue;
-      step.cgroup = cgroup_of(knob);
-      step.attribute = attribute_of(knob);
-      step.baseline = baseline_of(knob);
-      tell(report, restore_knob(place, record, knob, present, step), visitor);
-    }
+  for (std::size_t i = 0; i < place.turns.size(); ++i) {
+    take_turn(place, i, report, visitor);
   }
   return report;
 }

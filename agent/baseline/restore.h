@@ -49,7 +49,8 @@ enum class RestoreMode : std::uint8_t {
 
 /// Every live record of `file`, which is of this boot. A knob is written only
 /// where it holds what its record says that we put there. It is safe to do
-/// again, at any time. Records stay as they are, for the agent may be alive.
+/// again, at any time, from one thread of a process. Cgroup by cgroup, by their
+/// ids. Records stay as they are, for the agent may be alive.
 RestoreReport restore_all(int mount, BaselineFile& file,
                           RestoreMode mode = RestoreMode::kWrite,
                           const RestoreVisitor& visitor = {});

@@ -35,6 +35,7 @@ void add_top(const CommandSite& site);
 void add_record(const CommandSite& site);
 void add_release(const CommandSite& site);
 void add_replay(const CommandSite& site);
+void add_eval(const CommandSite& site);
 
 /// Those of `outrider vm` that steer the control loop.
 void add_vm_verbs(CLI::App& vm, const CommandSite& site);

@@ -51,6 +51,7 @@ int run_outrider(int argc, const char* const* argv) {
   add_record(site);
   add_release(site);
   add_replay(site);
+  add_eval(site);
   add_config(site);
   try {
     app.parse(argc, argv);

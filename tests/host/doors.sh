@@ -69,6 +69,14 @@ gives 0 'identical: yes' outrider replay "$scratch/journal"
 gives 0 'decided by' outrider explain web --at "$(date -u +%FT%TZ)" \
   --journal "$scratch/journal"
 gives 0 'web' outrider record --replay "$scratch/a.rec"
+gives 0 'autopilot-like' outrider eval "$scratch/a.rec"
+gives 0 '"method":"holt"' outrider eval "$scratch/a.rec" --json --tau 0.9 \
+  --methods holt --plot "$scratch/a.svg"
+gives 2 'there are:' outrider eval "$scratch/a.rec" --methods nothing
+printf 'web\n1\n-2\n' >"$scratch/bad.csv"
+gives 1 'bad.csv:3:1: negative' outrider eval "$scratch/bad.csv"
+gives 0 'autopilot-like' outrider eval "$scratch/bad.csv" --skip-bad
+gives 1 'No such file' outrider eval "$scratch/nothing.csv"
 size=$(stat -c %s "$scratch/a.rec")
 head -c $((size - 7)) "$scratch/a.rec" >"$scratch/torn.rec"
 gives 1 'byte' outrider record --replay "$scratch/torn.rec"

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// The forecaster against what others ship, on real traces: README's table.
+#include <fmt/core.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <map>
+
+#include "agent/eval/method.h"
+#include "agent/eval/score.h"
+#include "bench/eval/outlooks.h"
+#include "bench/eval/table.h"
+#include "bench/eval/trace_sets.h"
+
+namespace {
+
+using namespace outrider;
+using namespace outrider::bench;
+
+constexpr const char* kYardstick = "autopilot-like";
+constexpr std::array<double, 2> kViolations = {0.05, 0.01};
+
+struct Options {
+  std::string traces = "../shared/traces";
+  std::vector<std::string> sets;
+  std::vector<std::string> methods;
+  bool is_long = false;
+  bool json = false;
+};
+
+bool is_wanted(const std::vector<std::string>& wanted,
+               const std::string& name) {
+  return wanted.empty() ||
+         std::find(wanted.begin(), wanted.end(), name) != wanted.end();
+}
+
+std::vector<eval::MethodRow> wanted_methods(const Options& options) {
+  std::vector<eval::MethodRow> rows;
+  for (auto& row : eval::baseline_methods()) {
+    if (row.name == kYardstick || is_wanted(options.methods, row.name)) {
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows;
+}
+
+void say(const std::string& line) {
+  if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\033[K{}", line);
+}
+
+void run_set(const TraceSet& trace_set, const eval::SeriesSet& set,
+             const std::vector<eval::MethodRow>& rows, Results& results) {
+  results.sets.push_back(trace_set.name);
+  results.sources.push_back(trace_set.source);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    say(fmt::format("{}: {}", set.name, rows[i].name));
+    const bool can_run = !rows[i].needs_season || set.season > 0;
+    results.methods[i].curves.push_back(can_run ? eval::run_method(rows[i], set)
+                                                : eval::Curve{});
+  }
+}
+
+int run(const Options& options) {
+  const auto rows = wanted_methods(options);
+  Results results;
+  for (const auto& row : rows) results.methods.push_back({row.name, {}});
+  results.yardstick = static_cast<std::size_t>(
+      std::find_if(rows.begin(), rows.end(),
+                   [](auto& row) { return row.name == kYardstick; }) -
+      rows.begin());
+  for (const TraceSet& trace_set : trace_sets()) {
+    if (!is_wanted(options.sets, trace_set.name)) continue;
+    auto set = load(trace_set, options.traces);
+    if (!set) {
+      fmt::print(stderr, "bench_eval: {}\n", set.error().what);
+      return 1;
+    }
+    run_set(trace_set, *set, rows, results);
+  }
+  say("");
+  if (options.json) {
+    fmt::print("{}", over_json(results, kViolations));
+    return 0;
+  }
+  for (const double violations : kViolations) {
+    fmt::print("over-allocation in % at {:.0f} % violations\n\n{}\n",
+               100 * violations, over_table(results, violations));
+  }
+  return 0;
+}
+
+// Of the sets with a value in 5 minutes; PlanetLab's end after a day.
+bool has_long_horizon(const eval::SeriesSet& set) { return set.season > 0; }
+
+int run_long(const Options& options) {
+  std::map<std::string, OutlookScores> by_set;
+  for (const TraceSet& trace_set : trace_sets()) {
+    if (!is_wanted(options.sets, trace_set.name)) continue;
+    auto set = load(trace_set, options.traces);
+    if (!set) {
+      fmt::print(stderr, "bench_eval: {}\n", set.error().what);
+      return 1;
+    }
+    if (!has_long_horizon(*set)) continue;
+    say(set->name);
+    by_set[set->name] = run_outlooks(*set);
+  }
+  say("");
+  if (options.json) {
+    fmt::print("{}", outlook_json(by_set));
+    return 0;
+  }
+  for (const std::size_t ahead : {12, 288}) {
+    fmt::print(
+        "{} steps ahead: error relative to seasonal naive (share of the "
+        "values in the 80 % interval)\n\n{}\n",
+        ahead, outlook_table(by_set, ahead));
+  }
+  return 0;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  Options options;
+  CLI::App app{
+      "Runs allocation methods over real traces, one step ahead, and\n"
+      "compares what they allocate in vain at equal violations."};
+  app.add_option("--traces", options.traces, "folder of the traces")
+      ->capture_default_str();
+  app.add_option("--sets", options.sets, "only these")->delimiter(',');
+  app.add_option("--methods", options.methods, "only these")->delimiter(',');
+  app.add_flag(
+      "--long", options.is_long,
+      "the models of the long horizon instead, an hour and a day ahead");
+  app.add_flag("--json", options.json, "for programs");
+  CLI11_PARSE(app, count, arguments);
+  return options.is_long ? run_long(options) : run(options);
+}

@@ -56,7 +56,7 @@ class DecayingHistogram : public Method {
  public:
   DecayingHistogram(double scale, double half_life, double margin)
       : keep_(std::exp2(-1 / half_life)),
-        least_(scale * 1e-3),
+        least_(std::max(scale * 1e-3, kLeast)),
         margin_(margin) {}
 
   void step(double value, std::span<double> allocations) override {
@@ -79,6 +79,7 @@ class DecayingHistogram : public Method {
  private:
   static constexpr std::size_t kBins = 120;
   static constexpr double kGrowth = 1.12;
+  static constexpr double kLeast = 1e-12;  // for a series of nothing
 
   std::size_t bin_of(double value) const {
     const double ratio = std::max(value, least_) / least_;

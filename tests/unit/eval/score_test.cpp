@@ -86,5 +86,20 @@ TEST(Methods, AreCausalAndKeepAConstant) {
   }
 }
 
+// Nothing, or nothing known, is a series as well.
+TEST(Methods, TakeASeriesOfNothing) {
+  const double missing = std::nan("");
+  for (const auto& values :
+       {std::vector<double>(40, 0.0), std::vector<double>(40, missing)}) {
+    for (const MethodRow& row : baseline_methods()) {
+      if (row.needs_season) continue;
+      for (const Point& point : run_method(row, set_of(values)).points) {
+        EXPECT_EQ(point.over, 0) << row.name;
+        EXPECT_EQ(point.violations, 0) << row.name;
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace outrider::eval

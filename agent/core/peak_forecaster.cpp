@@ -15,7 +15,7 @@
 namespace outrider {
 namespace {
 
-constexpr std::uint32_t kStateVersion = 2;
+constexpr std::uint32_t kStateVersion = 3;
 // In milli-CPU, of one step of one VM: 1,000 CPUs. More is a mistake.
 constexpr std::int64_t kDemandMax = 1'000'000;
 // What a first forecast adds to the last value: the larger of the two.

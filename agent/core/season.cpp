@@ -16,6 +16,8 @@ constexpr float kLikenessMin = 0.3F;
 constexpr float kDeviationsMin = 3.0F;
 // Steps before anything is said: a few values are always like others.
 constexpr std::size_t kHeldMin = 96;
+// Steps to come before a search begins anew: of 512 that are looked at.
+constexpr std::uint32_t kRest = 64;
 // A multiple of the period is as like as the period itself; of the peaks that
 // are nearly as high as the best, the first is the period.
 constexpr float kNearlyBest = 0.9F;
@@ -101,12 +103,15 @@ float Season::likeness(std::size_t lag) const {
 }
 
 void Season::ponder(std::size_t lag_min, LikelyPeriod likely) {
-  lag_min_ = static_cast<std::uint32_t>(std::max<std::size_t>(lag_min, 2));
+  lag_min_ = static_cast<std::uint16_t>(
+      std::clamp<std::size_t>(lag_min, 2, kLagMax));
   if (held() < kHeldMin) return;
+  if (next_lag_ == 1 && decided_ > 0 && count_ - decided_ < kRest) return;
   // Up to a lag that has been seen three times, and one more for its slope.
   const std::size_t end = std::min(kLagMax + 1, held() / 3) + 1;
   if (next_lag_ >= end) {
     decide(likely);
+    decided_ = count_;
     next_lag_ = 1;
     return;
   }

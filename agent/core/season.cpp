@@ -103,8 +103,8 @@ float Season::likeness(std::size_t lag) const {
 }
 
 void Season::ponder(std::size_t lag_min, LikelyPeriod likely) {
-  lag_min_ = static_cast<std::uint16_t>(
-      std::clamp<std::size_t>(lag_min, 2, kLagMax));
+  lag_min_ =
+      static_cast<std::uint16_t>(std::clamp<std::size_t>(lag_min, 2, kLagMax));
   if (held() < kHeldMin) return;
   if (next_lag_ == 1 && decided_ > 0 && count_ - decided_ < kRest) return;
   // Up to a lag that has been seen three times, and one more for its slope.

@@ -37,8 +37,9 @@ class Season {
   }
 
   /// A bounded piece of the search: a few lags. After the last it decides, and
-  /// begins anew when enough is new. `lag_min`: shorter periods are none. `likely`: where it takes
-  /// half the evidence, and none at twice the lag, as others have it.
+  /// begins anew when enough is new. `lag_min`: shorter periods are none.
+  /// `likely`: where it takes half the evidence, and none at twice the lag, as
+  /// others have it.
   void ponder(std::size_t lag_min, LikelyPeriod likely);
 
   /// In steps; 0 while no season is believed in.
@@ -76,7 +77,7 @@ class Season {
   std::uint64_t squares_ = 0;
   std::array<std::uint16_t, kSteps> ring_{};
   std::array<std::int16_t, kLagMax + 4> r_{};  // by lag, of this search
-  std::uint32_t count_ = 0;  // pushed; its low bits are where the next goes
+  std::uint32_t count_ = 0;    // pushed; its low bits are where the next goes
   std::uint32_t decided_ = 0;  // count_ at that time
   std::uint16_t next_lag_ = 1;
   std::uint16_t lag_min_ = 1;

@@ -220,6 +220,12 @@ int run_eval(const EvalOptions& options, const CommonOptions& common) {
   return kExitOk;
 }
 
+std::string is_above_zero(const std::string& text) {
+  double value = 0;
+  const bool is_one = CLI::detail::lexical_cast(text, value) && value > 0;
+  return is_one ? "" : "want a number above 0, got " + text;
+}
+
 }  // namespace
 
 void add_eval(const CommandSite& site) {
@@ -255,8 +261,10 @@ void add_eval(const CommandSite& site) {
       ->check(CLI::Range(1, 100'000));
   command->add_option("--season", options->season,
                       "lines in a day, for methods that must be told");
-  command->add_option("--capacity", options->capacity,
-                      "what a series can have at most");
+  command
+      ->add_option("--capacity", options->capacity,
+                   "what a series can have at most")
+      ->check(is_above_zero);
   command->add_option("--plot", options->plot, "write the curves as SVG");
   command->add_flag("--skip-bad", options->skip_bad,
                     "leave out lines that cannot be read");

@@ -6,6 +6,8 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cstring>
+#include <functional>
 #include <map>
 
 #include "agent/eval/method.h"
@@ -62,6 +64,25 @@ void run_set(const TraceSet& trace_set, const eval::SeriesSet& set,
   }
 }
 
+/// Each wanted set, in turn. False: one cannot be read, and why was said.
+bool read_sets(
+    const Options& options,
+    const std::function<void(const TraceSet&, const eval::SeriesSet&)>& take) {
+  for (const TraceSet& trace_set : trace_sets()) {
+    if (!is_wanted(options.sets, trace_set.name)) continue;
+    const auto set = load(trace_set, options.traces);
+    if (!set) {
+      const int code = set.error().code;
+      fmt::print(stderr, "bench_eval: {}{}{}\n", set.error().what,
+                 code == 0 ? "" : ": ", code == 0 ? "" : std::strerror(code));
+      return false;
+    }
+    take(trace_set, *set);
+  }
+  say("");
+  return true;
+}
+
 int run(const Options& options) {
   const auto rows = wanted_methods(options);
   Results results;
@@ -70,16 +91,11 @@ int run(const Options& options) {
       std::find_if(rows.begin(), rows.end(),
                    [](auto& row) { return row.name == kYardstick; }) -
       rows.begin());
-  for (const TraceSet& trace_set : trace_sets()) {
-    if (!is_wanted(options.sets, trace_set.name)) continue;
-    auto set = load(trace_set, options.traces);
-    if (!set) {
-      fmt::print(stderr, "bench_eval: {}\n", set.error().what);
-      return 1;
-    }
-    run_set(trace_set, *set, rows, results);
-  }
-  say("");
+  const bool is_read = read_sets(
+      options, [&](const TraceSet& trace_set, const eval::SeriesSet& set) {
+        run_set(trace_set, set, rows, results);
+      });
+  if (!is_read) return 1;
   if (options.json) {
     fmt::print("{}", over_json(results, kViolations));
     return 0;
@@ -96,18 +112,13 @@ bool has_long_horizon(const eval::SeriesSet& set) { return set.season > 0; }
 
 int run_long(const Options& options) {
   std::map<std::string, OutlookScores> by_set;
-  for (const TraceSet& trace_set : trace_sets()) {
-    if (!is_wanted(options.sets, trace_set.name)) continue;
-    auto set = load(trace_set, options.traces);
-    if (!set) {
-      fmt::print(stderr, "bench_eval: {}\n", set.error().what);
-      return 1;
-    }
-    if (!has_long_horizon(*set)) continue;
-    say(set->name);
-    by_set[set->name] = run_outlooks(*set);
-  }
-  say("");
+  const bool is_read =
+      read_sets(options, [&](const TraceSet&, const eval::SeriesSet& set) {
+        if (!has_long_horizon(set)) return;
+        say(set.name);
+        by_set[set.name] = run_outlooks(set);
+      });
+  if (!is_read) return 1;
   if (options.json) {
     fmt::print("{}", outlook_json(by_set));
     return 0;

@@ -12,6 +12,8 @@
 #include "agent/control_sample.h"
 #include "agent/cpu_control.h"
 #include "agent/dry_run_actuator.h"
+#include "agent/hex.h"
+#include "agent/identity.h"
 #include "agent/knob_value.h"
 #include "agent/state_json.h"
 
@@ -19,8 +21,8 @@ namespace outrider {
 namespace {
 
 constexpr std::size_t kP50 = 0;
-constexpr std::size_t kP95 = 3;
-constexpr std::size_t kP99 = 4;
+constexpr std::size_t kP95 = 2;
+constexpr std::size_t kP99 = 3;
 static_assert(kTausPermille[kP50] == 500 && kTausPermille[kP95] == 950 &&
               kTausPermille[kP99] == 990);
 
@@ -217,6 +219,36 @@ ControlAnswer explain(Agent& agent, const ControlCall& call, JsonText& reply) {
   return {};
 }
 
+ControlAnswer give_learned(Agent& agent, const ControlCall& call,
+                           JsonText& reply) {
+  const Vm* vm = find_vm(agent, call);
+  if (vm == nullptr) return no_such_vm(call);
+  std::vector<std::byte> learned;
+  if (!agent.cpu().controller().give_learned(vm->id, learned)) {
+    return no_such_vm(call);
+  }
+  if (vm->identity.uuid.empty()) {
+    return refusal(ControlCode::kRefused,
+                   "it has no UUID by which another host would know it");
+  }
+  reply.member("uuid", vm->identity.uuid).member("learned", to_hex(learned));
+  return {};
+}
+
+ControlAnswer take_learned(Agent& agent, const ControlCall& call) {
+  auto learned = from_hex(call.request.text("learned").value_or(""));
+  if (!learned) return refusal(ControlCode::kUsage, "learned: want hex digits");
+  const std::string uuid = clean_uuid(call.request.text("uuid").value_or(""));
+  if (uuid.empty()) {
+    return refusal(ControlCode::kUsage, "uuid: want one, in hex digits");
+  }
+  auto taken = agent.cpu().take_learned(uuid, *std::move(learned));
+  if (!taken) {
+    return refusal(ControlCode::kRefused, std::move(taken.error().what));
+  }
+  return {};
+}
+
 }  // namespace
 
 std::vector<ControlVerb> cpu_verbs(Agent& agent) {
@@ -250,6 +282,19 @@ std::vector<ControlVerb> cpu_verbs(Agent& agent) {
               Mode::kEnforce),
       changer("vm.let_go", &CpuControl::let_go, Mode::kObserve),
       changer("vm.take_up", &CpuControl::take_up, Mode::kEnforce),
+      {"vm.export",
+       Role::kOperator,
+       {vm},
+       [&agent](const ControlCall& call, JsonText& reply) {
+         return give_learned(agent, call, reply);
+       }},
+      {"vm.import",
+       Role::kOperator,
+       {{.name = "uuid", .required = true},
+        {.name = "learned", .required = true}},
+       [&agent](const ControlCall& call, JsonText&) {
+         return take_learned(agent, call);
+       }},
       {"release",
        Role::kOperator,
        {dry_run},

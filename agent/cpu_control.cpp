@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cpu_control.h"
 
+#include <fmt/format.h>
 #include <sys/epoll.h>
 
 #include <algorithm>
@@ -15,6 +16,7 @@
 #include "agent/effective_limits.h"
 #include "agent/log.h"
 #include "agent/sys/clock.h"
+#include "agent/warm_start.h"
 
 namespace outrider {
 namespace {
@@ -78,7 +80,10 @@ CpuControl::CpuControl(const Config& config, World world)
 CpuControl::~CpuControl() = default;
 
 void CpuControl::start() {
-  if (config_.journal.enabled) start_journal();
+  if (config_.journal.enabled) {
+    inherit();
+    start_journal();
+  }
   if (config_.policy.mode != Mode::kEnforce) return;
   auto taken = take_hands();
   if (taken) return;
@@ -97,6 +102,24 @@ void CpuControl::start_journal() {
   }
   log_error("journal what=\"{}\" error=\"{}\" next=\"go on without\"",
             escaped(made.error().what), std::strerror(made.error().code));
+}
+
+// Before the journal begins, so that its first state has it.
+void CpuControl::inherit() {
+  auto ago = inherit_from_journal(
+      config_.journal.directory,
+      [](std::uint32_t steps) { return make_forecaster(steps); },
+      monotonic_now(), controller_);
+  if (ago) {
+    log_info("learned what=\"of {} ms ago\" next=\"go on from it\"",
+             *ago / std::chrono::milliseconds{1});
+  } else {
+    const Error& error = ago.error();
+    log_info("learned what=\"{}\"{} next=\"start anew\"", escaped(error.what),
+             error.code == 0
+                 ? ""
+                 : fmt::format(" error=\"{}\"", std::strerror(error.code)));
+  }
 }
 
 // Made from the record itself, so that a replay makes the same call.
@@ -415,7 +438,11 @@ void CpuControl::adopt_after_warden() {
 }
 
 void CpuControl::stop() {
-  if (!hands_) return;
+  if (hands_) put_all_back();
+  if (journal_) journal_->finish(controller_, monotonic_now());
+}
+
+void CpuControl::put_all_back() {
   auto restored = hands_->actuator.restore_all();
   if (!restored) {
     log_error("restore what=\"{}\" next=\"`outrider release`\"",
@@ -483,6 +510,13 @@ Result<> CpuControl::let_go(VmId vm) {
   }
   change(LetGoCall{vm});
   return {};
+}
+
+Result<> CpuControl::take_learned(const std::string& uuid,
+                                  std::vector<std::byte> bytes) {
+  auto taken = controller_.take_learned(uuid, bytes);
+  if (taken && journal_) journal_->call(LearnedCall{uuid, std::move(bytes)});
+  return taken;
 }
 
 Result<> CpuControl::take_up(VmId vm) {

@@ -98,6 +98,8 @@ class CpuControl {
   /// Errors: no such VM, or its baseline cannot be put back.
   Result<> let_go(VmId vm);
   Result<> take_up(VmId vm);
+  /// Errors: as Controller::take_learned.
+  Result<> take_learned(const std::string& uuid, std::vector<std::byte> bytes);
 
   const Controller& controller() const { return controller_; }
   Duration tick_period() const { return config_.tick_period; }
@@ -117,6 +119,8 @@ class CpuControl {
   };
 
   void start_journal();
+  void inherit();
+  void put_all_back();
   void change(const JournalRecord& call);
   void add(const Vm& vm, MilliCpus baseline, bool has_cap);
   MilliCpus attach_hands(const Vm& vm, bool& has_cap);

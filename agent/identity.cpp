@@ -40,23 +40,6 @@ int hex_digit(char c) {
   return -1;
 }
 
-// Lower case; empty unless it is 8-4-4-4-12 and not all zero.
-std::string clean_uuid(std::string_view text) {
-  if (text.size() != 36) return {};
-  std::string uuid{text};
-  bool any = false;
-  for (std::size_t i = 0; i < uuid.size(); ++i) {
-    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-    if (dash != (uuid[i] == '-')) return {};
-    if (dash) continue;
-    if (hex_digit(uuid[i]) < 0) return {};
-    any = any || uuid[i] != '0';
-    uuid[i] =
-        static_cast<char>(std::tolower(static_cast<unsigned char>(uuid[i])));
-  }
-  return any ? uuid : std::string{};
-}
-
 // "qemu-1-web" -> "web": libvirt's machine name is driver, number, domain.
 std::string domain_name(std::string_view machine) {
   if (!starts_with(machine, "qemu-")) return printable(machine);
@@ -114,6 +97,22 @@ std::string qemu_option(std::string_view options, std::string_view key) {
     is_first = false;
   }
   return {};
+}
+
+std::string clean_uuid(std::string_view text) {
+  if (text.size() != 36) return {};
+  std::string uuid{text};
+  bool any = false;
+  for (std::size_t i = 0; i < uuid.size(); ++i) {
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash != (uuid[i] == '-')) return {};
+    if (dash) continue;
+    if (hex_digit(uuid[i]) < 0) return {};
+    any = any || uuid[i] != '0';
+    uuid[i] =
+        static_cast<char>(std::tolower(static_cast<unsigned char>(uuid[i])));
+  }
+  return any ? uuid : std::string{};
 }
 
 QemuNames parse_qemu_cmdline(const std::vector<std::string>& arguments) {

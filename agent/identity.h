@@ -20,6 +20,9 @@ struct QemuNames {
 };
 QemuNames parse_qemu_cmdline(const std::vector<std::string>& arguments);
 
+/// Lower case; empty unless it is 8-4-4-4-12 hex digits and not all zero.
+std::string clean_uuid(std::string_view text);
+
 /// The value of `key` in QEMU's option syntax "first,key=value,...", where ",,"
 /// is a comma. `key` empty: the first word, if it has no "=".
 std::string qemu_option(std::string_view options, std::string_view key);

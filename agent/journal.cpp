@@ -160,6 +160,12 @@ void Journal::slow_tick(const Controller& controller, Instant now) {
   if (wants_segment()) begin_segment(controller, now);
 }
 
+void Journal::finish(const Controller& controller, Instant now) {
+  const bool waits = head_waits_.load(std::memory_order_acquire) ||
+                     stands_still_.load(std::memory_order_acquire);
+  if (is_recording_ && !waits) begin_segment(controller, now);
+}
+
 void Journal::begin_segment(const Controller& controller, Instant now) {
   // In one piece each, which then goes back to the kernel.
   std::vector<std::byte> state;

@@ -66,6 +66,9 @@ class Journal {
   /// of writing are told here, once each.
   void slow_tick(const Controller& controller, Instant now);
 
+  /// The last: a segment that holds all that was learned, for the next agent.
+  void finish(const Controller& controller, Instant now);
+
   JournalStatus status() const;
   const std::string& directory() const { return options_.config.directory; }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/state_json.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -52,34 +53,64 @@ void write_signals(const VmState& vm, Duration tick, JsonText& reply) {
       .end();
 }
 
-void write_forecast(const Forecast& forecast, Duration horizon, Duration step,
-                    JsonText& reply) {
-  reply.object()
-      .member("horizon_ms", milliseconds_of(horizon))
-      .member("scored", forecast.scored)
-      .member("expert", expert_name(forecast.expert))
-      .member("season_ms", milliseconds_of(forecast.season_steps * step));
-  reply.key("quantiles").array();
+std::int64_t permille_of(float share) {
+  return static_cast<std::int64_t>(1000 * share + 0.5F);
+}
+
+/// Who counts most.
+std::uint8_t leader_of(const ForecastScore& score) {
+  const auto most = std::ranges::max_element(score.weights);
+  return static_cast<std::uint8_t>(most - score.weights.begin());
+}
+
+void write_score(const Forecast& forecast, const ForecastScore& score,
+                 JsonText& reply) {
+  reply.member("fallbacks", score.fallbacks).key("weights").array();
+  for (std::size_t i = 0; i < kExpertsMax; ++i) {
+    const std::int64_t weight = permille_of(score.weights[i]);
+    if (weight == 0) continue;
+    reply.object()
+        .member("expert", expert_name(static_cast<std::uint8_t>(i)))
+        .member("permille", weight)
+        .end();
+  }
+  reply.end().key("quantiles").array();
   for (std::size_t i = 0; i < kTaus; ++i) {
+    const ForecastScore::Quantile& quantile = score.quantiles[i];
     reply.object()
         .member("permille", kTausPermille[i])
         .member("peak_mcpu", forecast.peak[i].count())
-        .member("reached_permille", forecast.coverage_permille[i])
+        .member("reached_permille", permille_of(quantile.covered))
+        .member("spare_permille", permille_of(quantile.spare))
+        .member("loss_permille", permille_of(quantile.loss))
         .end();
   }
-  reply.end().end();
+  reply.end();
 }
 
-void write_forecasts(const VmState& vm, const Policy& policy, Duration tick,
+void write_forecast(const Forecast& forecast, const ForecastScore& score,
+                    const SeriesClock& clock, JsonText& reply) {
+  reply.object()
+      .member("horizon_ms", milliseconds_of(clock.horizon * clock.step))
+      .member("scored", forecast.scored)
+      .member("expert", expert_name(leader_of(score)))
+      .member("season_ms", milliseconds_of(forecast.season_steps * clock.step));
+  write_score(forecast, score, reply);
+  reply.end();
+}
+
+void write_forecasts(const VmState& vm, const Controller& controller,
                      JsonText& reply) {
+  const auto write = [&](const Forecast& forecast, Series series) {
+    write_forecast(
+        forecast, controller.forecast_score(vm.facts.id, series),
+        series_clock(controller.policy(), controller.tick_period(), series),
+        reply);
+  };
   reply.key("forecasts").array();
-  const SeriesClock soon = series_clock(policy, tick, Series::kSoon);
-  const SeriesClock ahead = series_clock(policy, tick, Series::kAhead);
-  const SeriesClock reserve = series_clock(policy, tick, Series::kReserve);
-  write_forecast(vm.soon, soon.horizon * soon.step, soon.step, reply);
-  write_forecast(vm.ahead, ahead.horizon * ahead.step, ahead.step, reply);
-  write_forecast(vm.reserve_ahead, reserve.horizon * reserve.step, reserve.step,
-                 reply);
+  write(vm.soon, Series::kSoon);
+  write(vm.ahead, Series::kAhead);
+  write(vm.reserve_ahead, Series::kReserve);
   reply.end();
 }
 
@@ -114,6 +145,8 @@ void write_shadow(const ShadowStats& stats, JsonText& reply) {
       .member("held_cpu_ms", cpu_ms(stats.held))
       .member("wasted_cpu_ms", cpu_ms(stats.wasted))
       .member("used_cpu_ms", cpu_ms(stats.used))
+      .member("throttled_cpu_ms", cpu_ms(stats.throttled))
+      .member("reactive_short_cpu_ms", cpu_ms(stats.reactive_short))
       .member("writes", stats.writes)
       .end();
 }
@@ -130,7 +163,7 @@ void write_state(const VmState& vm, const Controller& controller,
       .member("contended", vm.contended)
       .member("let_go", vm.let_go);
   write_signals(vm, controller.tick_period(), reply);
-  write_forecasts(vm, controller.policy(), controller.tick_period(), reply);
+  write_forecasts(vm, controller, reply);
   write_rule(vm, reply);
   write_shadow(vm.stats, reply);
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/cli/ask.h"
 
+#include <fmt/format.h>
+
 #include <cerrno>
+#include <cstring>
 
 #include "agent/log.h"
 
@@ -27,6 +30,12 @@ ExitCode exit_code_of(std::int64_t code) {
 int complain(const Failure& failure) {
   fmt::print(stderr, "outrider: {}\n", failure.what);
   return failure.code;
+}
+
+int complain_of(const Error& error) {
+  const std::string why =
+      error.code == 0 ? "" : fmt::format(": {}", std::strerror(error.code));
+  return complain(Failure{kExitError, error.what + why});
 }
 
 Answer<ControlClient> connect_to_daemon(const std::string& socket) {

@@ -27,6 +27,8 @@ using Answer = tl::expected<T, Failure>;
 
 /// Prints "outrider: ..." to stderr; gives the exit code back.
 int complain(const Failure& failure);
+/// The same of what went wrong here, with the system's own words for it.
+int complain_of(const Error& error);
 
 Answer<ControlClient> connect_to_daemon(const std::string& socket);
 /// The next line; a refusal of the daemon's is a Failure with its code.

@@ -39,5 +39,7 @@ void add_eval(const CommandSite& site);
 
 /// Those of `outrider vm` that steer the control loop.
 void add_vm_verbs(CLI::App& vm, const CommandSite& site);
+/// Those that take along what was learned.
+void add_vm_learned(CLI::App& vm, const CommandSite& site);
 
 }  // namespace outrider

@@ -62,12 +62,28 @@ std::string signals_text(const json_t* signals) {
                      table_text(rows));
 }
 
+// "season 71 %, ar 20 %", as they count in the p95.
+std::string weights_text(const json_t* weights) {
+  std::string out;
+  for (std::size_t i = 0; i < json_array_size(weights); ++i) {
+    const json_t* each = json_array_get(weights, i);
+    out += fmt::format("{}{} {} %", out.empty() ? "" : ", ",
+                       text_at(each, "expert"),
+                       percent(count_at(each, "permille")));
+  }
+  return out;
+}
+
 // "season 2000 ms" where one is believed in.
 std::string learned_text(const json_t* forecast) {
   const std::int64_t season = count_at(forecast, "season_ms");
-  return fmt::format("{}, {} steps scored{}", text_at(forecast, "expert"),
-                     count_at(forecast, "scored"),
-                     season > 0 ? fmt::format(", season {} ms", season) : "");
+  const std::int64_t fallbacks = count_at(forecast, "fallbacks");
+  return fmt::format(
+      "{}; {} steps scored{}{}",
+      weights_text(json_object_get(forecast, "weights")),
+      count_at(forecast, "scored"),
+      season > 0 ? fmt::format(", season {} ms", season) : "",
+      fallbacks > 0 ? fmt::format(", fell back {} times", fallbacks) : "");
 }
 
 void add_quantiles(Rows& rows, const json_t* forecast) {
@@ -75,17 +91,18 @@ void add_quantiles(Rows& rows, const json_t* forecast) {
   const bool scored = count_at(forecast, "scored") > 0;
   for (std::size_t i = 0; i < json_array_size(quantiles); ++i) {
     const json_t* each = json_array_get(quantiles, i);
-    rows.push_back(
-        {std::to_string(count_at(forecast, "horizon_ms")),
-         percent(count_at(each, "permille")), cpus(each, "peak_mcpu"),
-         scored ? percent(count_at(each, "reached_permille")) : "-"});
+    rows.push_back({std::to_string(count_at(forecast, "horizon_ms")),
+                    percent(count_at(each, "permille")),
+                    cpus(each, "peak_mcpu"),
+                    scored ? percent(count_at(each, "reached_permille")) : "-",
+                    scored ? percent(count_at(each, "spare_permille")) : "-"});
   }
 }
 
 std::string forecasts_text(const json_t* forecasts) {
   if (json_array_size(forecasts) == 0) return "\nnothing is predicted yet\n";
   std::string out = "\npeak that is predicted\n";
-  Rows rows = {{"HORIZON ms", "QUANTILE %", "CPUS", "REACHED %"}};
+  Rows rows = {{"HORIZON ms", "QUANTILE %", "CPUS", "REACHED %", "SPARE %"}};
   std::string notes;
   for (std::size_t i = 0; i < json_array_size(forecasts); ++i) {
     const json_t* forecast = json_array_get(forecasts, i);
@@ -122,13 +139,16 @@ std::string shadow_text(const json_t* shadow) {
       "\nits shadow so far\n"
       "  reserves granted in full {}, in part {}, denied {}\n"
       "  handed over at {} of {} edges; ready for {} of {} onsets of demand\n"
-      "  held {} CPU s, {} of them unused reserve; used {} CPU s; {} writes\n",
+      "  held {} CPU s, {} of them unused reserve; used {} CPU s; {} writes\n"
+      "  throttled {} CPU s; a reactive loop would have cut off {} CPU s\n",
       count_at(shadow, "granted_full"), count_at(shadow, "granted_partly"),
       count_at(shadow, "denied"), handed,
       handed + count_at(shadow, "edges_unserved"), ready,
       ready + count_at(shadow, "onsets_late"),
       cpu_seconds(shadow, "held_cpu_ms"), cpu_seconds(shadow, "wasted_cpu_ms"),
-      cpu_seconds(shadow, "used_cpu_ms"), count_at(shadow, "writes"));
+      cpu_seconds(shadow, "used_cpu_ms"), count_at(shadow, "writes"),
+      cpu_seconds(shadow, "throttled_cpu_ms"),
+      cpu_seconds(shadow, "reactive_short_cpu_ms"));
 }
 
 std::string knobs_text(const json_t* writes) {

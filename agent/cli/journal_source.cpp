@@ -10,9 +10,9 @@
 #include <optional>
 #include <utility>
 
-#include "agent/cli/mapped_file.h"
 #include "agent/core/record.h"
 #include "agent/journal_files.h"
+#include "agent/sys/mapped_file.h"
 
 namespace outrider {
 namespace {

@@ -154,10 +154,7 @@ int complain_of(const Error& error, const CommonOptions& common) {
                      "puts them back. Then ask again",
                      error.what, common.socket)});
   }
-  return complain({kExitError, error.code == 0
-                                   ? error.what
-                                   : fmt::format("{}: {}", error.what,
-                                                 std::strerror(error.code))});
+  return complain_of(error);
 }
 
 int run_release(const CommonOptions& common, const ReleaseOptions& options) {

@@ -10,10 +10,10 @@
 
 #include "agent/cli/ask.h"
 #include "agent/cli/frame.h"
-#include "agent/cli/mapped_file.h"
 #include "agent/cli/record.h"
 #include "agent/core/demand.h"
 #include "agent/core/record.h"
+#include "agent/sys/mapped_file.h"
 
 namespace outrider {
 namespace {
@@ -65,10 +65,7 @@ class Replay {
 
 int run_replay(const RecordOptions& options, const CommonOptions& common) {
   auto file = map_file(options.file);
-  if (!file)
-    return complain(
-        {kExitError, fmt::format("{}: {}", file.error().what,
-                                 std::strerror(file.error().code))});
+  if (!file) return complain_of(file.error());
   Replay replay{Duration{std::llround(options.interval * 1e9)},
                 frame_choice(common, options.flags)};
   RecordReader reader{file->span()};

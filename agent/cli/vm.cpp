@@ -172,6 +172,7 @@ void add_vm(const CommandSite& site) {
     };
   });
   add_vm_verbs(*vm, site);
+  add_vm_learned(*vm, site);
 }
 
 }  // namespace outrider

@@ -4,11 +4,9 @@
 #include <algorithm>
 #include <cassert>
 #include <functional>
-#include <map>
 #include <utility>
 
-#include "agent/core/fields_io.h"
-#include "agent/core/seat.h"
+#include "agent/core/controller_inside.h"
 
 namespace outrider {
 namespace {
@@ -16,17 +14,8 @@ namespace {
 // A late tick counts for as many steps as it took, up to this.
 constexpr std::uint64_t kStepsMax = 64;
 
-// Pieces of the search for seasons, a tick: a few microseconds each.
-constexpr std::size_t kPonders = 4;
 // So many VMs ahead is asked for what is needed of them.
 constexpr std::size_t kAhead = 2;
-
-// VMs that are gone, but may come back with what was learned of them.
-constexpr std::size_t kSuspendedMax = 1024;
-
-// Bounds of what is taken for a state.
-constexpr std::size_t kSeatsMax = 8'192;
-constexpr std::size_t kSuspendedBytesMax = 1 << 20;
 
 constexpr std::size_t kStartActions = 3;
 constexpr std::size_t kNamesMax = 5;  // in an error's text
@@ -48,52 +37,9 @@ std::int64_t counted_floor(const Policy& policy, const VmPolicy& vm) {
 
 }  // namespace
 
-struct Controller::Inside {
-  /// What was learned of a VM that is gone.
-  struct Suspended {
-    std::array<std::vector<std::byte>, Seat::kSeries> series;
-    std::uint64_t number = 0;  // the lowest is dropped first
-  };
-
-  Rules rules;
-  HostFacts host;
-  ForecasterFactory make_forecaster;
-  std::vector<std::unique_ptr<Seat>> seats;  // sorted by id
-  std::map<std::string, Suspended> suspended;
-  std::uint64_t suspensions = 0;
-  Arbiter arbiter;
-  std::vector<Claim> claims;
-  std::vector<Share> shares;
-  std::vector<std::pair<MilliCpus, std::uint32_t>> spare;  // scratch
-  std::vector<Action> plan;
-  std::vector<Action> grown;  // scratch: the second half of a plan
-  Instant first_tick{};
-  Instant now{};
-  std::uint64_t steps = 0;
-  std::size_t pondered = 0;
-  std::size_t ponders_left = 0;  // of this tick's
-  MilliCpus free;                // neither needed nor reserved
-  bool started = false;
-
-  MilliCpus capacity() const { return capacity_of(rules.policy, host); }
-  std::vector<std::unique_ptr<Seat>>::iterator place_of(VmId vm);
-  Seat* seat(VmId vm);
-  std::uint32_t steps_until(Instant at);
-  void sense(const TickInput& input);
-  void arbitrate();
-  bool give_way();
-  void decide();
-  void push(std::vector<Action>& actions, const Action& action,
-            const Seat& seat) const;
-  bool ponder();
-  void ponder_rest();
-  Result<> check_floors() const;
-  void make_room();
-  void follow_mode(Seat& seat) const;
-  void suspend(const Seat& seat);
-  void resume(Seat& seat);
-  void load(FieldReader& in);
-};
+MilliCpus Controller::Inside::capacity() const {
+  return capacity_of(rules.policy, host);
+}
 
 std::vector<std::unique_ptr<Seat>>::iterator Controller::Inside::place_of(
     VmId vm) {
@@ -226,8 +172,10 @@ bool Controller::Inside::ponder() {
   if (seats.empty()) ponders_left = 0;
   if (ponders_left == 0) return false;
   --ponders_left;
-  pondered = (pondered + 1) % (seats.size() * Seat::kSeries);
-  seats[pondered / Seat::kSeries]->ponder(pondered % Seat::kSeries);
+  Seat& seat = *seats[pondering / Seat::kSeries];
+  if (seat.ponder(search, pondering % Seat::kSeries)) {
+    pondering = (pondering + 1) % (seats.size() * Seat::kSeries);
+  }
   return ponders_left > 0;
 }
 
@@ -277,34 +225,6 @@ Result<> Controller::Inside::check_floors() const {
     if (seat->mode_asked != Mode::kObserve) vms.push_back(seat->state.facts);
   }
   return check(rules.policy, host, vms);
-}
-
-void Controller::Inside::suspend(const Seat& seat) {
-  const std::string& uuid = seat.state.facts.uuid;
-  if (uuid.empty()) return;
-  if (suspended.size() >= kSuspendedMax) {
-    suspended.erase(std::min_element(suspended.begin(), suspended.end(),
-                                     [](const auto& a, const auto& b) {
-                                       return a.second.number < b.second.number;
-                                     }));
-  }
-  Suspended& kept = suspended[uuid];
-  kept.number = ++suspensions;
-  for (std::size_t i = 0; i < Seat::kSeries; ++i) {
-    const Forecaster& series = seat.series(i);
-    kept.series[i].resize(series.state_bytes());
-    series.save(kept.series[i]);
-  }
-}
-
-void Controller::Inside::resume(Seat& seat) {
-  const auto kept = suspended.find(seat.state.facts.uuid);
-  if (kept == suspended.end()) return;
-  for (std::size_t i = 0; i < Seat::kSeries; ++i) {
-    (void)seat.series(i).load(kept->second.series[i]);  // else it starts anew
-  }
-  seat.refresh_forecasts();
-  suspended.erase(kept);
 }
 
 Controller::Controller(Policy policy, HostFacts host, Duration tick_period,
@@ -360,6 +280,10 @@ Result<> Controller::add_vm(const VmFacts& vm) {
   in.ponder_rest();
   const auto place = in.place_of(vm.id);
   assert(place == in.seats.end() || (*place)->state.facts.id != vm.id);
+  const std::size_t first = in.first_series(place);
+  if (!in.seats.empty() && in.pondering >= first) {
+    in.pondering += Seat::kSeries;
+  }
   Seat& seat = **in.seats.insert(
       place, std::make_unique<Seat>(vm, in.rules, in.make_forecaster));
   auto checked = in.check_floors();
@@ -380,7 +304,15 @@ void Controller::remove_vm(VmId vm) {
   if (in.rules.policy.shadow.on_vm_exit == OnVmExit::kSuspend) {
     in.suspend(**place);
   }
+  const std::size_t first = in.first_series(place);
+  const std::size_t end = first + Seat::kSeries;
+  const bool is_of_it = in.pondering >= first && in.pondering < end;
+  if (is_of_it) in.search.begin_anew();
+  in.pondering = is_of_it              ? first
+                 : in.pondering >= end ? in.pondering - Seat::kSeries
+                                       : in.pondering;
   in.seats.erase(place);
+  if (in.pondering >= in.seats.size() * Seat::kSeries) in.pondering = 0;
   in.make_room();
 }
 
@@ -391,7 +323,7 @@ std::span<const Action> Controller::tick(const TickInput& input) {
   in.sense(input);
   in.arbitrate();
   in.decide();
-  in.ponders_left = kPonders;
+  in.ponders_left = Inside::kPonders;
   return in.plan;
 }
 
@@ -480,69 +412,16 @@ const VmState* Controller::find(VmId vm) const {
   return seat == nullptr ? nullptr : &seat->state;
 }
 
+ForecastScore Controller::forecast_score(VmId vm, Series series) const {
+  const Seat* seat = inside_->seat(vm);
+  if (seat == nullptr) return {};
+  return seat->series(static_cast<std::size_t>(series)).score();
+}
+
 MilliCpus Controller::capacity() const { return inside_->capacity(); }
 
 const Policy& Controller::policy() const { return inside_->rules.policy; }
 
 Duration Controller::tick_period() const { return inside_->rules.tick_period; }
-
-// Taken apart by structured bindings, so that a new member does not compile
-// until it is considered here.
-void Controller::save(std::vector<std::byte>& bytes) const {
-  const auto& [rules, host, factory, seats, suspended, suspensions, arbiter,
-               claims, shares, spare, plan, grown, first_tick, now, steps,
-               pondered, ponders_left, free, started] = *inside_;
-  FieldWriter out(bytes);
-  const auto& [policy, tick_period] = rules;
-  out(policy, tick_period, host.cpus, suspensions, first_tick, now, steps,
-      pondered, ponders_left, free, started, seats.size());
-  for (const auto& seat : seats) {
-    out(seat->state.facts);
-    seat->save(out);
-  }
-  out(suspended.size());
-  for (const auto& [uuid, kept] : suspended) {
-    out(uuid, kept.number);
-    for (const auto& series : kept.series) out.blob(series);
-  }
-}
-
-Result<> Controller::load(std::span<const std::byte> state) {
-  auto loaded = std::make_unique<Inside>();
-  loaded->make_forecaster = inside_->make_forecaster;
-  FieldReader in(state);
-  loaded->load(in);
-  if (!in.done()) return fail(0, "these bytes are no controller's state");
-  inside_ = std::move(loaded);
-  return {};
-}
-
-void Controller::Inside::load(FieldReader& in) {
-  std::size_t count = 0;
-  in(rules.policy, rules.tick_period, host.cpus, suspensions, first_tick, now,
-     steps, pondered, ponders_left, free, started, count);
-  in.want(ponders_left <= kPonders);
-  in.want(rules.tick_period >= std::chrono::milliseconds{1} && host.cpus >= 1 &&
-          host.cpus <= 65'536 && count <= kSeatsMax);
-  for (std::size_t i = 0; i < count && in.ok(); ++i) {
-    VmFacts facts;
-    in(facts);
-    if (!in.ok()) return;
-    seats.push_back(std::make_unique<Seat>(facts, rules, make_forecaster));
-    seats.back()->load(in, make_forecaster);
-    in.want(seats.back()->state.facts == facts);
-    in.want(i == 0 || seats[i - 1]->state.facts.id < facts.id);
-  }
-  in(count);
-  in.want(count <= kSuspendedMax);
-  for (std::size_t i = 0; i < count && in.ok(); ++i) {
-    std::string uuid;
-    in(uuid);
-    Suspended& kept = suspended[uuid];
-    in(kept.number);
-    for (auto& series : kept.series) in.blob(series, kSuspendedBytesMax);
-  }
-  make_room();
-}
 
 }  // namespace outrider

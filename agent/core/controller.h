@@ -22,6 +22,8 @@
 
 namespace outrider {
 
+enum class Series : std::uint8_t;  // seat.h
+
 /// One VM's figures of one tick, as a VmDemand has them: milli-CPU averaged
 /// over the tick's interval. What the journal keeps of the tick.
 struct CpuInput {
@@ -67,6 +69,8 @@ struct ShadowStats {
   std::uint64_t held = 0;    // cap and reserve not lent
   std::uint64_t used = 0;    // usage
   std::uint64_t wasted = 0;  // reserve that was neither lent nor handed over
+  std::uint64_t throttled = 0;
+  std::uint64_t reactive_short = 0;  // demand above a reactive loop's cap
   std::uint64_t writes = 0;
 
   friend bool operator==(const ShadowStats&, const ShadowStats&) = default;
@@ -169,6 +173,8 @@ class Controller {
   const VmState& vm(std::size_t i) const;
   /// nullptr: no such VM.
   const VmState* find(VmId vm) const;
+  /// How its forecasts have done. Errors: none; of no such VM, nothing.
+  ForecastScore forecast_score(VmId vm, Series series) const;
   /// What VMs may hold: all CPUs less the host's own share.
   MilliCpus capacity() const;
   /// In force.
@@ -183,6 +189,19 @@ class Controller {
   /// that are no such state; nothing has changed then.
   /// Properties (tested): what was loaded decides as what was saved does.
   Result<> load(std::span<const std::byte> state);
+  /// Each VM that `before` had goes on, when it is added, from what was learned
+  /// of it `ago`; its demand since then is missing. What was learned at another
+  /// clock, or too long ago, is dropped. For a Controller without VMs.
+  void inherit(const Controller& before, Duration ago);
+
+  /// Appends what was learned of a VM, for take_learned() of this or another
+  /// host's Controller. False: no such VM.
+  bool give_learned(VmId vm, std::vector<std::byte>& bytes) const;
+  /// The VM with that UUID, here or to come, goes on from it. Errors: bytes
+  /// that are none such, or that were learned at another clock; nothing has
+  /// changed then.
+  Result<> take_learned(const std::string& uuid,
+                        std::span<const std::byte> bytes);
 
  private:
   struct Inside;

@@ -2,18 +2,31 @@
 #include "agent/core/forecast_experts.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "agent/base/prefetch.h"
 
 namespace outrider {
 namespace {
 
 constexpr float kEwmaGain = 0.3F;
 constexpr float kMeanGain = 0.02F;  // half forgotten in 35 steps
+constexpr float kTurbulenceGain = 0.1F;
+constexpr float kRecentKept = 0.8F;
+constexpr float kTopKept = 0.9998F;
 // Holt's method with a damped trend (Gardner and McKenzie 1985).
 constexpr float kLevelGain = 0.5F;
 constexpr float kSlopeGain = 0.1F;
 constexpr float kDamping = 0.9F;
+constexpr float kOffKept = 0.98F;
 // Above what a season foresaw for now, by so much.
 constexpr float kOverrun = 1.25F;
+constexpr float kOverrunLeast = 0.01F;  // of the mean
+// Of the top, and at all: what is less is taken for nothing.
+constexpr float kUnitShare = 1e-6F;
+constexpr float kUnitLeast = 1e-18F;
+constexpr float kFeatureMost = 20;
+constexpr float kConstant = 0.3F;
 
 /// How far a slope of 1 goes in so many steps.
 constexpr std::array<float, kHorizonMax + 1> kReach = [] {
@@ -28,50 +41,131 @@ constexpr std::array<float, kHorizonMax + 1> kReach = [] {
 
 }  // namespace
 
-std::uint16_t Experts::to_ring(float demand) {
-  return static_cast<std::uint16_t>(
-      std::min(demand / kRingUnit + 0.5F, 65'535.0F));
+static_assert(sizeof(Experts) == sizeof(AutoRegression) + 13 * 4 +
+                                     sizeof(PeriodsAgo) + sizeof(Season));
+
+void Experts::start(float demand, float most) {
+  last_ = before_ = ewma_ = level_ = mean_ = demand;
+  top_ = most;
 }
 
-void Experts::observe(float demand, float trailing) {
+void Experts::prefetch() const {
+  prefetch_lines(this, offsetof(Experts, season_));
+  season_.prefetch();
+}
+
+bool View::is_sound() const {
+  const auto is_figure = [](float figure) {
+    return figure >= 0 && figure <= kFigureMost;
+  };
+  return (count == kPoints || count == kPointsUnseasonal) && is_figure(unit) &&
+         is_figure(recent_peak) && std::ranges::all_of(points, is_figure) &&
+         std::ranges::all_of(features, is_figure);
+}
+
+bool Experts::is_sound() const {
+  for (const float any : {level_, slope_, off_season_}) {
+    if (!(std::abs(any) <= kFigureMost)) return false;
+  }
+  for (const float figure :
+       {last_, before_, ewma_, mean_, turbulence_, recent_, top_, expected_,
+        periods_.mean_next, periods_.peak_now, periods_.peak_next}) {
+    if (!(figure >= 0 && figure <= kFigureMost)) return false;
+  }
+  return std::isfinite(off_by_off_) && off_squared_ >= 0 &&
+         std::isfinite(off_squared_) && periods_.mean_step >= -1 &&
+         periods_.mean_step <= kFigureMost && ar_.is_sound() &&
+         season_.is_sound();
+}
+
+float Experts::unit() const {
+  return std::max({mean_, kUnitShare * top_, kUnitLeast});
+}
+
+void Experts::observe(float demand, std::size_t horizon) {
+  if (is_seasonal()) follow_season(demand);
+  turbulence_ += kTurbulenceGain * (std::abs(demand - last_) - turbulence_);
+  before_ = last_;
   last_ = demand;
-  trailing_ = trailing;
   ewma_ += kEwmaGain * (demand - ewma_);
   mean_ += kMeanGain * (demand - mean_);
+  recent_ = std::max(kRecentKept * recent_, demand);
+  top_ = std::max(kTopKept * top_, demand);
   const float expected = level_ + kDamping * slope_;
   const float level = expected + kLevelGain * (demand - expected);
   slope_ = kSlopeGain * (level - level_) + (1 - kSlopeGain) * kDamping * slope_;
   level_ = level;
-  season_.push(to_ring(demand));
+  // What fades to next to nothing would be slow to count with.
+  for (float* faded :
+       {&turbulence_, &ewma_, &mean_, &recent_, &top_, &slope_, &level_}) {
+    if (std::abs(*faded) < kUnitLeast) *faded = 0;
+  }
+  ar_.observe(demand, unit());
+  push(demand, horizon);
+}
+
+void Experts::skip(std::size_t horizon) { push(last_, horizon); }
+
+void Experts::push(float demand, std::size_t horizon) {
+  season_.push(demand);
+  expected_ = is_seasonal() ? periods_.mean_step : mean_;
+  periods_ = season_.period() > 0 ? season_.periods_ago(horizon) : PeriodsAgo{};
+}
+
+void Experts::follow_season(float demand) {
+  const float off = demand - periods_.mean_step;
+  off_by_off_ = kOffKept * off_by_off_ + off * off_season_;
+  off_squared_ = kOffKept * off_squared_ + off_season_ * off_season_;
+  off_season_ = off;
+}
+
+float Experts::season_point() const {
+  const float left = off_squared_ > 0 ? off_by_off_ / off_squared_ : 0;
+  const float off = std::clamp(left, 0.0F, 1.0F) * off_season_;
+  return std::max(periods_.mean_next + off, 0.0F);
 }
 
 // A burst that lasts longer than the last ones did is not over because they
 // were.
-float Experts::seasonal(std::size_t horizon) const {
-  const auto foreseen = [this](std::size_t steps) {
-    return kRingUnit * static_cast<float>(season_.peak_ahead(steps));
+float Experts::season_peak_point() const {
+  const bool overruns =
+      last_ > kOverrun * periods_.peak_now + kOverrunLeast * unit();
+  return overruns ? std::max(periods_.peak_next, last_) : periods_.peak_next;
+}
+
+View Experts::view(std::size_t horizon, float trailing) const {
+  View view;
+  const auto tell = [&view](Expert expert, float point) {
+    view.points[static_cast<std::size_t>(expert)] = point;
   };
-  const bool overruns = last_ > kOverrun * foreseen(0) + kRingUnit;
-  const float ahead = foreseen(horizon);
-  return overruns ? std::max(ahead, last_) : ahead;
-}
-
-Points Experts::points(std::size_t horizon) const {
-  Points points{};
   // The peak of a slope that rises is at its end, of one that falls at once.
-  const float ahead = level_ + slope_ * kReach[slope_ > 0 ? horizon : 1];
-  points[static_cast<std::size_t>(Expert::kLast)] = last_;
-  points[static_cast<std::size_t>(Expert::kTrailing)] = trailing_;
-  points[static_cast<std::size_t>(Expert::kEwma)] = ewma_;
-  points[static_cast<std::size_t>(Expert::kHolt)] = std::max(ahead, 0.0F);
-  points[static_cast<std::size_t>(Expert::kSeason)] =
-      season_.period() > 0 ? seasonal(horizon) : trailing_;
-  return points;
-}
-
-std::size_t Experts::situation() const {
-  const std::size_t high = last_ > mean_ ? 2 : 0;
-  return high + (last_ > ewma_ ? 1 : 0);
+  const float holt = level_ + slope_ * kReach[slope_ > 0 ? horizon : 1];
+  tell(Expert::kTrailing, trailing);
+  tell(Expert::kEwma, ewma_);
+  tell(Expert::kHolt, std::max(holt, 0.0F));
+  tell(Expert::kAr, ar_.next());
+  tell(Expert::kQuantile, 0);
+  const bool seasonal = is_seasonal();
+  if (seasonal) {
+    tell(Expert::kSeason, season_point());
+    tell(Expert::kSeasonPeak, season_peak_point());
+    view.count = kPoints;
+  }
+  view.unit = unit();
+  view.recent_peak = std::max(trailing, recent_);
+  view.features = {last_,
+                   seasonal ? expected_ : before_,
+                   ewma_,
+                   mean_,
+                   view.recent_peak,
+                   seasonal ? periods_.mean_next : mean_,
+                   seasonal ? periods_.peak_next : turbulence_,
+                   kConstant * view.unit};
+  const float by_unit = 1 / view.unit;
+  for (float& feature : view.features) {
+    feature = std::min(feature * by_unit, kFeatureMost);
+  }
+  return view;
 }
 
 }  // namespace outrider

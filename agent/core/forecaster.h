@@ -12,8 +12,8 @@
 namespace outrider {
 
 /// The quantiles that are tracked, in thousandths, rising.
-inline constexpr std::array<std::int64_t, 6> kTausPermille = {500, 800, 900,
-                                                              950, 990, 999};
+inline constexpr std::array<std::int64_t, 4> kTausPermille = {500, 800, 950,
+                                                              990};
 inline constexpr std::size_t kTaus = kTausPermille.size();
 
 /// One step's demand of one VM: at most `value` and at least `least`, which is
@@ -28,12 +28,25 @@ struct Observation {
 /// none below the one before.
 struct Forecast {
   std::array<MilliCpus, kTaus> peak{};
-  // How it has done so far: share of steps, in thousandths, whose peak was not
-  // above the quantile; and of how many steps that is.
-  std::array<std::int16_t, kTaus> coverage_permille{};
-  std::uint32_t scored = 0;
-  std::uint8_t expert = 0;         // that weighs most, see expert_name()
+  std::uint32_t scored = 0;        // steps whose truth came in so far
   std::uint16_t season_steps = 0;  // 0: no season is believed in
+};
+
+inline constexpr std::size_t kExpertsMax = 8;
+
+/// How a forecaster has done, of late mostly.
+struct ForecastScore {
+  struct Quantile {
+    float covered = 0;  // share of the peaks that were not above it
+    float spare = 0;    // what was above the peaks, by the peaks' sum
+    float loss = 0;     // the pinball loss, likewise
+  };
+  std::array<Quantile, kTaus> quantiles{};
+  // In the p950, as of now; see expert_name(). They sum to 1, or are none.
+  std::array<float, kExpertsMax> weights{};
+  // Since the start: rows of steps missed so often that it fell back to the
+  // peak of late.
+  std::uint32_t fallbacks = 0;
 };
 
 /// Where a period is likely, in steps: from `first` to `last`; both 0: nowhere.
@@ -41,6 +54,8 @@ struct LikelyPeriod {
   std::uint32_t first = 0;
   std::uint32_t last = 0;
 };
+
+class SeasonSearch;
 
 /// One series. Deterministic: the same observations give the same forecasts,
 /// bit for bit. Allocates nothing after it was made.
@@ -55,10 +70,13 @@ class Forecaster {
   virtual void prefetch() const {}
   /// Of the peak over the next horizon, as of the last `observe`.
   virtual const Forecast& forecast() const = 0;
-  /// A bounded piece of the work that is not for every step (the search for a
-  /// season); any number of calls is right, more find it sooner. `likely`: what
-  /// a longer memory of the same demand believes in; less stands for it then.
-  virtual void ponder(LikelyPeriod likely) = 0;
+  /// Not for every tick.
+  virtual ForecastScore score() const { return {}; }
+  /// A bounded piece of the work that is not for every step, the search for a
+  /// season; any number of calls is right, more find it sooner. True: it has
+  /// come to its end; until then `search` is of this series. `likely`: what a
+  /// longer memory of the same demand believes in; less stands for it then.
+  virtual bool ponder(SeasonSearch& search, LikelyPeriod likely) = 0;
 
   /// All that was learned, as bytes that `load` takes on a machine of the same
   /// kind; of a size that never changes.
@@ -69,7 +87,8 @@ class Forecaster {
   virtual bool load(std::span<const std::byte> state) = 0;
 };
 
-/// The word for Forecast::expert; "?" where there is none such.
+/// The word for a place in ForecastScore::weights; "?" where there is none
+/// such.
 const char* expert_name(std::uint8_t expert);
 
 }  // namespace outrider

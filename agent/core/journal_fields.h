@@ -27,6 +27,7 @@ enum class JournalType : std::uint8_t {
   kHostMode,
   kPolicy,
   kGap,
+  kLearned,
 };
 
 // Bits of a tick's first byte.
@@ -115,6 +116,15 @@ void fields(Io& io, Field<Io, ModeCall>& all) {
 template <class Io>
 void fields(Io& io, Field<Io, HostModeCall>& all) {
   io(all.mode);
+}
+template <class Io>
+void fields(Io& io, Field<Io, LearnedCall>& all) {
+  io(all.uuid);
+  if constexpr (Io::kReads) {
+    io.blob(all.bytes, kStateChunkBytes);
+  } else {
+    io.blob(all.bytes);
+  }
 }
 template <class Io>
 void fields(Io& io, Field<Io, PolicyCall>& all) {

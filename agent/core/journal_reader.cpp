@@ -111,6 +111,8 @@ std::optional<JournalRecord> JournalReader::decode(
       return whole<ModeCall>(in);
     case JournalType::kHostMode:
       return whole<HostModeCall>(in);
+    case JournalType::kLearned:
+      return whole<LearnedCall>(in);
     case JournalType::kPolicy:
       return whole<PolicyCall>(in);
     case JournalType::kGap:

@@ -9,9 +9,8 @@
 namespace outrider {
 
 /// A forecaster of the peak over the next `horizon_steps` steps, 1 to
-/// kHorizonMax (asserted). For each quantile it follows the expert whose
-/// quantile of late cost least by the pinball loss; see forecast_experts.h for
-/// the experts and residual_quantile.h for how a point becomes quantiles.
+/// kHorizonMax (asserted): peak_quantiles.h in milli-CPU, with what a VM may
+/// want before anything is known of it, and wider with each step missed.
 /// Properties (each has a test): deterministic; quantiles rise and are never
 /// negative; calibrated on noise and on bursts without a season; bursts with a
 /// season are foreseen; a season is not seen in noise; state survives save and

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "agent/core/forecaster.h"
+
 namespace outrider {
 namespace {
 
@@ -26,11 +28,12 @@ const VmRule* find_rule(const Policy& policy, const VmFacts& vm) {
   return rule == policy.vms.end() ? nullptr : &*rule;
 }
 
-// Rounded to the nearest.
+// Rounded to the nearest; no more than is tracked.
 std::int64_t quantile_permille(const ClassPolicy& prices) {
   const std::int64_t both = prices.price_stalled + prices.price_reserved;
   assert(both > 0);
-  return (2000 * prices.price_stalled + both) / (2 * both);
+  return std::min((2000 * prices.price_stalled + both) / (2 * both),
+                  kTausPermille.back());
 }
 
 void bound(const Policy& policy, const VmFacts& vm, const VmRule& rule,

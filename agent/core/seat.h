@@ -17,6 +17,7 @@
 #include "agent/core/forecaster.h"
 #include "agent/core/plan.h"
 #include "agent/core/policy.h"
+#include "agent/core/reactive_twin.h"
 #include "agent/core/recent_max.h"
 
 namespace outrider {
@@ -127,12 +128,14 @@ class Seat {
 
   /// The three series of what it learned.
   static constexpr std::size_t kSeries = 3;
+  /// What it is to learn before it cuts, it knows already.
+  void go_on() { has_learned_ = true; }
   Forecaster& series(std::size_t i) { return series_[i].forecaster(); }
   const Forecaster& series(std::size_t i) const {
     return series_[i].forecaster();
   }
   /// A piece of one's search for a season. Those with a longer memory help.
-  void ponder(std::size_t i);
+  bool ponder(SeasonSearch& search, std::size_t i);
   /// After a series was loaded.
   void refresh_forecasts();
 
@@ -157,7 +160,7 @@ class Seat {
   MilliCpus reserve_now(const Rules& rules, MilliCpus need) const;
   void learn_overhead(const CpuInput& input);
   static MilliCpus certain_of(const CpuInput& input, MilliCpus demand);
-  MilliCpus held_back(const Rules& rules, Instant now);
+  MilliCpus held_back(const Rules& rules, Instant now, MilliCpus need_before);
   MilliCpus likely_after_edge() const;
   bool may_write(const Rules& rules, Instant now, std::int64_t writes_left);
   void spend_write();
@@ -184,13 +187,16 @@ class Seat {
   Instant first_seen_{};
   Instant needed_last_{};
   RecentMax recent_;  // of need_
+  ReactiveTwin twin_;
   Instant retry_at_{};
   Duration retry_after_{};
-  Instant lent_at_{};   // the loan it has was last raised
-  Instant taken_at_{};  // it was last lowered against its wish
+  Instant lent_at_{};    // the loan it has was last raised
+  Instant taken_at_{};   // it was last lowered against its wish
+  Instant steady_at_{};  // its need last did not fall
   Instant refilled_at_{};
   std::int64_t write_credit_ = 0;  // thousandths of a write
   bool seen_ = false;
+  bool has_learned_ = false;  // before it came here
   bool shrink_failed_ = false;
   bool is_short_ = false;        // it was given less than it needs
   bool is_squeezed_ = false;     // or less than it asked for

@@ -18,13 +18,15 @@ constexpr std::int64_t kFine = 256;
 // What is foreseen for the prediction horizon is taken in one step once so much
 // of it is needed.
 constexpr std::int64_t kRampPermille = 100;
+// Times as long is waited before a cap is lowered by less than half.
+constexpr int kPartPatience = 4;
 
 }  // namespace
 
-void Seat::ponder(std::size_t i) {
+bool Seat::ponder(SeasonSearch& search, std::size_t i) {
   LikelyPeriod likely;
   if (i + 1 < kSeries) likely = series_[i].period_of(series_[i + 1]);
-  series_[i].forecaster().ponder(likely);
+  return series_[i].forecaster().ponder(search, likely);
 }
 
 void Seat::prefetch() const { prefetch_lines(this, sizeof(Seat)); }
@@ -87,9 +89,14 @@ void Seat::sense(const Rules& rules, const CpuInput* input, Duration interval,
     note_onset(before);
     edge_peaks_.add(state.demand, interval);
     now = {.value = state.demand, .least = window_.certain()};
+    const auto ms = static_cast<std::uint64_t>(interval / milliseconds{1});
+    const auto throttled =
+        static_cast<std::uint64_t>(std::max(input->throttled, 0));
+    const MilliCpus cut = twin_.add(window_.certain(), interval);
+    state.stats.throttled += throttled * ms;
+    state.stats.reactive_short += static_cast<std::uint64_t>(cut.count()) * ms;
     const std::int64_t spent = std::max(input->usage, 0);
-    state.stats.used += static_cast<std::uint64_t>(spent) *
-                        static_cast<std::uint64_t>(interval / milliseconds{1});
+    state.stats.used += static_cast<std::uint64_t>(spent) * ms;
   }
   if (series_[0].observe(now, steps)) {
     state.soon = series_[0].forecaster().forecast();
@@ -175,25 +182,34 @@ MilliCpus Seat::soon_needed(const Rules& rules) const {
 // What it is to keep although it needs less now: lowering waits until the cap
 // has not been needed for a while, until the near future does not need it
 // either, and until the kernel's bucket may be refilled once more.
-MilliCpus Seat::held_back(const Rules& rules, Instant now) {
+MilliCpus Seat::held_back(const Rules& rules, Instant now,
+                          MilliCpus need_before) {
   const CpuPolicy& cpu = rules.policy.cpu;
   recent_.add(need_, now, cpu.lower_after);
+  const bool is_falling = need_ + cpu.dead_band < need_before;
+  if (!is_falling) steady_at_ = now;
   if (state.applied == kNoCap) return {};
   const MilliCpus band = band_of(cpu, state.applied);
   if (std::max(need_, soon_needed(rules)) + band >= state.applied) {
     needed_last_ = now;
     return state.applied;
   }
+  // By then the demand window's tail is out of what is remembered.
+  Duration patience = cpu.lower_after * 9 / 8 + cpu.cap_period;
+  // The demand of a cap period goes down over a whole one: where it stops is
+  // not known before.
+  if (is_falling && now - steady_at_ <= cpu.cap_period) return state.applied;
   const MilliCpus recently = recent_.most();
   // Room for small changes, where these would soon cost more than it has.
   const MilliCpus room = is_thrifty() ? band_of(cpu, recently) : MilliCpus{};
+  const MilliCpus wanted = recently + room;
   const MilliCpus lowered = std::max(
-      {recently + room,
-       state.applied - share_of(state.applied, cpu.lower_step_permille),
+      {wanted, state.applied - share_of(state.applied, cpu.lower_step_permille),
        state.policy.floor});
   if (lowered + band > state.applied) return state.applied;
-  // By then the demand window's tail is out of what is remembered.
-  const Duration patience = cpu.lower_after * 9 / 8 + cpu.cap_period;
+  // Where half of it is needed still, what is needed next will be known better:
+  // a burst ends, or goes on. One write instead of two.
+  if (2 * wanted.count() > state.applied.count()) patience *= kPartPatience;
   if (now - needed_last_ < patience) return state.applied;
   if (!may_write(rules, now, kLowerCost)) return state.applied;
   return lowered;
@@ -215,6 +231,7 @@ Claim Seat::claim(const Rules& rules, Instant now) {
     first_seen_ = needed_last_ = refilled_at_ = now;
   }
   const CpuPolicy& cpu = rules.policy.cpu;
+  const MilliCpus need_before = need_;
   need_ = std::max(state.demand, need_now(rules)) + overhead();
   need_ = std::max(need_, ramp(rules));
   need_reason_ =
@@ -222,11 +239,11 @@ Claim Seat::claim(const Rules& rules, Instant now) {
   ask_ = reserve_now(rules, need_);
   // It learns before it cuts.
   const bool is_learning =
-      now - first_seen_ < rules.policy.shadow.reserve_horizon;
+      !has_learned_ && now - first_seen_ < rules.policy.shadow.reserve_horizon;
   const bool is_held = state.missing || shrink_failed_ || !is_managed();
   if (is_learning || is_held) need_ = std::max(need_, held());
   need_ = std::clamp(need_, state.policy.floor, state.policy.ceiling);
-  asked_ = std::max(need_, held_back(rules, now));
+  asked_ = std::max(need_, held_back(rules, now, need_before));
   if (state.applied != kNoCap && need_ > state.applied) {
     // What is demanded already gets the reserve with it, as by an edge. Who has
     // few writes left takes what it is to need soon: it is not to have to

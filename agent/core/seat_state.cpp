@@ -32,8 +32,8 @@ void fields(Io& io, Field<Io, Observation>& all) {
 
 template <class Io>
 void fields(Io& io, Field<Io, Forecast>& all) {
-  auto& [peak, coverage, scored, expert, season] = all;
-  io(peak, coverage, scored, expert, season);
+  auto& [peak, scored, season] = all;
+  io(peak, scored, season);
 }
 
 template <class Io>
@@ -48,9 +48,9 @@ void fields(Io& io, Field<Io, VmPolicy>& all) {
 template <class Io>
 void fields(Io& io, Field<Io, ShadowStats>& all) {
   auto& [full, partial, denied, hand_overs, unserved, pre_raised, surprised,
-         held, used, wasted, writes] = all;
+         held, used, wasted, throttled, reactive_short, writes] = all;
   io(full, partial, denied, hand_overs, unserved, pre_raised, surprised, held,
-     used, wasted, writes);
+     used, wasted, throttled, reactive_short, writes);
 }
 
 template <class Io>
@@ -112,6 +112,14 @@ void RecentMax::members(Io& io, Self& self) {
   want(io, newest < kSlots && turn >= -kInstantMax && turn <= kInstantMax);
 }
 
+template <class Io, class Self>
+void ReactiveTwin::members(Io& io, Self& self) {
+  auto& [recent, at, left, cap] = self;
+  RecentMax::members(io, recent);
+  io(at, left, cap);
+  want(io, cap >= MilliCpus{} && cap <= kNothingHeld && left <= kPeriod);
+}
+
 void SlowedForecaster::save(FieldWriter& out) const {
   const auto& [forecaster, horizon, every, left, peak] = *this;
   out(horizon, every, left, peak);
@@ -144,18 +152,19 @@ template <class Io, class Self>
 void Seat::members(Io& io, Self& self) {
   auto& [its_state, mode, window, edge_peaks, series, level, peak, need, ask,
          asked_reserve, asked, need_reason, first_seen, needed_last, recent,
-         retry_at, retry_after, lent_at, taken_at, refilled_at, write_credit,
-         seen, shrink_failed, is_short, is_squeezed, was_lent, start_left,
-         start_failures, foreign_at, reassert_at, quiet_until, foreign_seen,
-         reassert] = self;
+         twin, retry_at, retry_after, lent_at, taken_at, steady_at, refilled_at,
+         write_credit, seen, has_learned, shrink_failed, is_short, is_squeezed,
+         was_lent, start_left, start_failures, foreign_at, reassert_at,
+         quiet_until, foreign_seen, reassert] = self;
   io(its_state, mode, level, peak, need, ask, asked_reserve, asked, need_reason,
      first_seen, needed_last, retry_at, retry_after, lent_at, taken_at,
-     refilled_at, write_credit, seen, shrink_failed, is_short, is_squeezed,
-     was_lent, start_left, start_failures, foreign_at, reassert_at, quiet_until,
-     foreign_seen, reassert);
+     steady_at, refilled_at, write_credit, seen, has_learned, shrink_failed,
+     is_short, is_squeezed, was_lent, start_left, start_failures, foreign_at,
+     reassert_at, quiet_until, foreign_seen, reassert);
   DemandWindow::members(io, window);
   EdgePeaks::members(io, edge_peaks);
   RecentMax::members(io, recent);
+  ReactiveTwin::members(io, twin);
   for (std::size_t i = 0; i < kThreadClasses; ++i) {
     want(io, level[i] >= 0 && level[i] <= kMilliCpusMax && peak[i] >= 0 &&
                  peak[i] <= kMilliCpusMax);

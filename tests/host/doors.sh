@@ -33,7 +33,8 @@ gives() {
 gives 1 'not running' outrider status
 [[ -w /dev/kvm ]] || { echo "no /dev/kvm to make a VM with"; exit 77; }
 : >"$scratch/ready"
-"$bin/minivm" --mode tick:100 --forever >"$scratch/ready" & pids+=($!)
+"$bin/minivm" --mode tick:100 --forever \
+  --uuid 6c1f0c4e-2bd1-4d7a-9d2f-0f4b6a6f1a11 >"$scratch/ready" & pids+=($!)
 "$bin/outriderd" --config "$scratch/outrider.yaml" 2>"$scratch/log" & pids+=($!)
 for _ in {1..100}; do
   [[ -S $scratch/control.sock && -s $scratch/ready ]] && break
@@ -61,6 +62,14 @@ gives 0 'advise' outrider mode advise
 gives 0 'web' outrider allocations
 gives 0 'web' outrider explain web
 gives 0 'observe' outrider vm mode web observe
+outrider vm export web >"$scratch/web.json" || wrong=1
+gives 0 'goes on' outrider vm import "$scratch/web.json"
+gives 1 'no VM' outrider vm export nobody
+gives 2 'vm export' outrider vm import "$scratch/outrider.yaml"
+gives 1 'No such file' outrider vm import "$scratch/nothing.json"
+sed 's/"learned":"..../"learned":"0000/' "$scratch/web.json" \
+  >"$scratch/bad.json"
+gives 4 'learned' outrider vm import "$scratch/bad.json"
 gives 0 'web' outrider top --batch --interval 0.5 --count 2
 gives 0 'demand_mcpu' outrider top --batch --csv --interval 0.5 --count 2
 gives 2 '' outrider top --sort nothing

@@ -22,7 +22,7 @@ def block_with(command):
     """The commands of README's block that begins with that one."""
     for block in re.findall(r"```sh\n(.*?)```", open("README.md").read(), re.S):
         if block.startswith(command):
-            return [line.split("#")[0].replace(" web", " a").split()
+            return [line.split("#")[0].replace(" web", " a").strip()
                     for line in block.splitlines()]
     return []
 
@@ -41,8 +41,8 @@ def is_there(baseline):
 
 
 def run(command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    print(" ".join(command) + "\n" + done.stdout + done.stderr, flush=True)
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    print(command + "\n" + done.stdout + done.stderr, flush=True)
     return done
 
 
@@ -58,7 +58,7 @@ def check_alive():
     holds("README has the block", len(commands) >= 9)
     with Agent("") as agent:
         for command in commands:
-            name = " ".join(command[1:])
+            name = command.removeprefix("outrider ")
             holds(name, run(command).returncode == 0)
             if name in BASELINE_AFTER:
                 holds(name, is_there(BASELINE_AFTER[name]), cap())
@@ -93,7 +93,8 @@ def main():
     make_cgroups()
     with open(CAP, "w") as file:
         file.write(BASELINE)
-    vm = start_vm("tick:10", LIBVIRT)
+    vm = start_vm("tick:10", LIBVIRT, "--uuid",
+                  "6c1f0c4e-2bd1-4d7a-9d2f-0f4b6a6f1a11")
     try:
         check_alive()
         check_dead()

@@ -64,14 +64,14 @@ class Agent:
         self.process.wait()
 
 
-def start_vm(mode, cgroup=None):
+def start_vm(mode, cgroup=None, *options):
     """A minivm on the first CPU, so that they wait for each other."""
     def enter():
         os.sched_setaffinity(0, {0})
         if cgroup:
             with open(cgroup + "/cgroup.procs", "w") as file:
                 file.write("0")
-    vm = subprocess.Popen(["minivm", "--mode", mode, "--forever"],
+    vm = subprocess.Popen(["minivm", "--mode", mode, "--forever", *options],
                           stdout=subprocess.PIPE, preexec_fn=enter)
     vm.machine = int(vm.stdout.readline().split()[1])  # "ready PID"
     return vm

@@ -25,7 +25,7 @@ class Oracle : public Forecaster {
   explicit Oracle(const Forecast* tells) : tells_(tells) {}
   void observe(Observation) override {}
   const Forecast& forecast() const override { return *tells_; }
-  void ponder(LikelyPeriod /*likely*/) override {}
+  bool ponder(SeasonSearch&, LikelyPeriod) override { return true; }
   std::size_t state_bytes() const override { return 0; }
   void save(std::span<std::byte>) const override {}
   bool load(std::span<const std::byte>) override { return true; }

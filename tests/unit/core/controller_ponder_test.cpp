@@ -12,15 +12,22 @@ Bench learning() {
                [](std::uint32_t horizon) { return make_forecaster(horizon); }};
 }
 
-/// A tick of two VMs that burst each second, one of which comes and goes.
+/// A tick of VMs that burst each second, and come, go and change meanwhile.
 void play(Bench& bench, int tick) {
   const auto burst = [tick](int phase) {
     return (tick + phase) % 50 < 8 ? 900 : 20;
   };
   if (tick == 700) bench.add(3, "late", 1, kNoCap, "uuid-3");
   if (tick == 1500) bench.controller().remove_vm(VmId{3});
+  if (tick % 211 == 0) bench.controller().resize(VmId{1}, 1 + tick % 2);
+  if (tick == 1800) {
+    std::vector<std::byte> learned;
+    ASSERT_TRUE(bench.controller().give_learned(VmId{1}, learned));
+    ASSERT_TRUE(bench.controller().take_learned("uuid-4", learned));
+  }
+  if (tick == 2000) bench.controller().remove_vm(VmId{2});
   bench.demand(1, burst(0));
-  bench.demand(2, burst(17));
+  if (tick < 2000) bench.demand(2, burst(17));
   if (tick >= 700) bench.demand(3, burst(31));
 }
 

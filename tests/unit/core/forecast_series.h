@@ -11,12 +11,14 @@
 #include <vector>
 
 #include "agent/core/peak_forecaster.h"
+#include "agent/core/season_search.h"
 
 namespace outrider {
 
 using Values = std::vector<double>;
 
-inline constexpr std::size_t kP950 = 3;
+inline constexpr std::size_t kP950 = 2;
+inline constexpr std::size_t kP990 = 3;
 
 /// About normal: what it is exactly does not matter, that it is the same with
 /// every library does, so no std::normal_distribution.
@@ -98,11 +100,12 @@ inline Values peaks_after(const Values& values, std::size_t horizon) {
 inline std::vector<Forecast> forecasts(const Values& values,
                                        std::uint32_t horizon) {
   const std::unique_ptr<Forecaster> forecaster = make_forecaster(horizon);
+  SeasonSearch search;
   std::vector<Forecast> out;
   out.reserve(values.size());
   for (const double value : values) {
     forecaster->observe(exact(value));
-    forecaster->ponder({});
+    forecaster->ponder(search, {});
     out.push_back(forecaster->forecast());
   }
   return out;

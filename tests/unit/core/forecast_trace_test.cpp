@@ -168,7 +168,7 @@ TEST_P(ForecastOfTrace, HoldsNoMoreThanAWindowAtEqualMisses) {
     add_score(values, horizon, kSkip, score);
     add_windows(values, horizon, windows);
   }
-  for (std::size_t i = 2; i < 5; ++i) {
+  for (std::size_t i = 1; i < kTaus; ++i) {
     const Cut window = cut_at(windows, score.miss_rate(i));
     std::printf(
         "p%lld: missed %.2f %%, held %.0f %% too much; window %.0f %%\n",

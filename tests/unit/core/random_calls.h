@@ -88,6 +88,8 @@ class RandomCalls {
                                .act = Duration{below(900'000)}}};
     if (is_settled) decision.outcomes = outcomes;
     journal.tick(input, decision, allocations_checksum(controller), out);
+    // As far as there is time; who replays has another time.
+    for (std::int64_t left = below(6); left > 0; --left) controller.ponder();
   }
 
   std::size_t vm_count() const { return inputs_.size(); }
@@ -200,6 +202,13 @@ class RandomCalls {
         const VmFacts facts{.id = vm, .name = "moved", .vcpus = 2};
         (void)controller.add_vm(facts);
         return journal.call(AddCall{facts}, out);
+      }
+      case 11: {  // it came here from somewhere else
+        std::vector<std::byte> learned;
+        if (!controller.give_learned(vm, learned)) return;
+        const LearnedCall call{"uuid", std::move(learned)};
+        (void)controller.take_learned(call.uuid, call.bytes);
+        return journal.call(call, out);
       }
       default:
         return;

@@ -87,6 +87,8 @@ class Host {
                   controller_);
   }
   void slow_tick() { journal->slow_tick(controller_, now_); }
+  void finish() { journal->finish(controller_, now_); }
+  Instant now() const { return now_; }
 
   /// Until the writer has come so far, for 10 s at most.
   template <class Is>

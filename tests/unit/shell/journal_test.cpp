@@ -167,7 +167,7 @@ TEST(JournalOnDisk, AFullDiskStopsItAndNothingElse) {
     Host host(options);
     host.slow_tick();
     rlimit tight = before;
-    tight.rlim_cur = 100'000;
+    tight.rlim_cur = 150'000;
     ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &tight), 0);
     const auto has_failed = [&host] {
       return host.journal->status().failures > 0;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/cli/mapped_file.h"
+#include "agent/sys/mapped_file.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>

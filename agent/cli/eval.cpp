@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <memory>
@@ -107,7 +106,7 @@ Result<eval::SeriesSet> read_set(const EvalOptions& options,
 }
 
 Result<std::vector<eval::MethodRow>> wanted_rows(const EvalOptions& options) {
-  auto rows = eval::baseline_methods();
+  auto rows = eval::methods();
   if (options.methods.empty()) return rows;
   std::vector<eval::MethodRow> wanted;
   for (const std::string& name : options.methods) {
@@ -193,17 +192,12 @@ void say_progress(const std::string& what) {
 }
 
 int run_eval(const EvalOptions& options, const CommonOptions& common) {
-  const auto refuse = [](const Error& error) {
-    const std::string why =
-        error.code == 0 ? "" : fmt::format(": {}", std::strerror(error.code));
-    return complain({kExitError, error.what + why});
-  };
   auto files = files_of(options);
-  if (!files) return refuse(files.error());
+  if (!files) return complain_of(files.error());
   auto rows = wanted_rows(options);
   if (!rows) return complain({kExitUsage, rows.error().what});
   auto set = read_set(options, *files);
-  if (!set) return refuse(set.error());
+  if (!set) return complain_of(set.error());
   std::vector<eval::Curve> curves;
   for (const eval::MethodRow& row : *rows) {
     if (row.needs_season && set->season == 0) continue;
@@ -214,7 +208,7 @@ int run_eval(const EvalOptions& options, const CommonOptions& common) {
   if (!options.plot.empty()) {
     auto written = write_plot(options.plot,
                               eval::plot_curves(options.paths.front(), curves));
-    if (!written) return refuse(written.error());
+    if (!written) return complain_of(written.error());
   }
   put(common.json ? as_json(options, curves) : as_table(options, curves));
   return kExitOk;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "agent/eval/csoaa.h"
+#include "agent/eval/outrider_method.h"
 #include "agent/eval/percentile_methods.h"
 #include "agent/eval/point_methods.h"
 #include "agent/eval/window_quantiles.h"
@@ -39,8 +40,9 @@ MethodRow residual_row(const char* name, bool needs_season, Make make) {
 
 }  // namespace
 
-std::vector<MethodRow> baseline_methods() {
+std::vector<MethodRow> methods() {
   return {
+      outrider_row(),
       {"last-margin", as_vector(kLastMargins), false,
        [](const SeriesFacts&) { return make_last_margin(); }},
       {"window-max", as_vector(kMaxWindows), false,

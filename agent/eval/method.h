@@ -37,9 +37,10 @@ struct MethodRow {
   std::function<std::unique_ptr<Method>(const SeriesFacts&)> make;
 };
 
-/// The published methods that ours is held against, in their simplest form;
-/// their knobs are swept, as what ships of them is one setting of many.
-std::vector<MethodRow> baseline_methods();
+/// Ours, and then the published methods that it is held against, in their
+/// simplest form; their knobs are swept, as what ships of them is one setting
+/// of many.
+std::vector<MethodRow> methods();
 
 /// The row of that name; nullptr: none.
 const MethodRow* find_method(std::span<const MethodRow> rows,

@@ -20,6 +20,18 @@ std::string ratio_text(const Ratio& ratio) {
                      ratio.is_complete ? "" : " (incomplete)");
 }
 
+/// What it missed at a setting of its knob, by set; empty if it has none such.
+std::string delivered(const MethodResult& method, double knob) {
+  std::vector<std::string> figures;
+  for (const eval::Curve& curve : method.curves) {
+    for (const eval::Point& point : curve.points) {
+      if (point.knob != knob) continue;
+      figures.push_back(fmt::format("{:.6g}", point.violations));
+    }
+  }
+  return fmt::format("{}", fmt::join(figures, ","));
+}
+
 }  // namespace
 
 Ratio ratio_to_yardstick(const Results& results, const MethodResult& method,
@@ -70,7 +82,10 @@ std::string over_json(const Results& results,
     const bool is_first = &method == results.methods.data();
     text += fmt::format("{}\"{}\":{{", is_first ? "" : ",", method.method);
     std::vector<std::string> ratios;
+    std::vector<std::string> missed;
     for (const double share : violations) {
+      missed.push_back(
+          fmt::format("\"{:g}\":[{}]", share, delivered(method, 1 - share)));
       std::vector<std::string> figures;
       for (const eval::Curve& curve : method.curves) {
         const auto over = eval::over_at(curve, share);
@@ -82,7 +97,8 @@ std::string over_json(const Results& results,
                            ? fmt::format("\"{:g}\":{:.6g}", share, ratio.value)
                            : fmt::format("\"{:g}\":null", share));
     }
-    text += fmt::format("\"ratio\":{{{}}}}}", fmt::join(ratios, ","));
+    text += fmt::format("\"ratio\":{{{}}},\"missed\":{{{}}}}}",
+                        fmt::join(ratios, ","), fmt::join(missed, ","));
   }
   return text + "}}\n";
 }

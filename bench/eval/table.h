@@ -28,7 +28,8 @@ struct Results {
 std::string over_table(const Results& results, double violations);
 
 /// The same as JSON: {"sets", "methods": {NAME: {"0.05": [a figure a set, null
-/// where the knob does not reach so far], ..., "ratio": {"0.05", ...}}}}.
+/// where the knob does not reach so far], ..., "ratio": {"0.05", ...},
+/// "missed": {"0.05": [a share a set, at the knob 0.95], ...}}}}.
 std::string over_json(const Results& results,
                       std::span<const double> violations);
 

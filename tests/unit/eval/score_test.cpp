@@ -74,7 +74,7 @@ TEST(MeanOfGroups, WeighsGroupsAlike) {
 
 // Truncating the future changes nothing, and constant in gives constant out.
 TEST(Methods, AreCausalAndKeepAConstant) {
-  for (const MethodRow& row : baseline_methods()) {
+  for (const MethodRow& row : methods()) {
     const SeriesFacts facts{.scale = 5, .capacity = 100, .season = 12};
     const auto method = row.make(facts);
     std::vector<double> allocations(row.knob.size());
@@ -91,7 +91,7 @@ TEST(Methods, TakeASeriesOfNothing) {
   const double missing = std::nan("");
   for (const auto& values :
        {std::vector<double>(40, 0.0), std::vector<double>(40, missing)}) {
-    for (const MethodRow& row : baseline_methods()) {
+    for (const MethodRow& row : methods()) {
       if (row.needs_season) continue;
       for (const Point& point : run_method(row, set_of(values)).points) {
         EXPECT_EQ(point.over, 0) << row.name;

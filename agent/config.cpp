@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cassert>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "agent/config_policy.h"
@@ -23,6 +25,7 @@ namespace {
 
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 // In the order of their enumerators.
 constexpr std::array<std::string_view, 3> kSensors = {"auto", "bpf", "files"};
@@ -30,6 +33,8 @@ constexpr std::array<std::string_view, 3> kEventBackends = {"auto", "io_uring",
                                                             "epoll"};
 constexpr std::array<std::string_view, 4> kLogLevels = {"error", "warning",
                                                         "info", "debug"};
+constexpr std::array<std::string_view, 5> kModelTypes = {
+    "arima", "prophet", "exponential_smoothing", "seasonal_naive", "lstm"};
 constexpr IntegerRange kTickPeriodMs = {kTickPeriod.min / milliseconds{1},
                                         kTickPeriod.max / milliseconds{1}};
 constexpr IntegerRange kVmCount = {1, 4096};
@@ -139,6 +144,55 @@ JournalConfig read_journal(Fields& fields, const JournalConfig& base) {
   return journal;
 }
 
+std::vector<ModelType> read_model_types(Fields& fields,
+                                        const std::vector<ModelType>& base) {
+  std::vector<std::size_t> places;
+  places.reserve(base.size());
+  for (const ModelType type : base) {
+    places.push_back(static_cast<std::size_t>(type));
+  }
+  std::vector<ModelType> types;
+  for (const std::size_t place :
+       fields.choices("model_types", kModelTypes, std::move(places))) {
+    types.push_back(static_cast<ModelType>(place));
+  }
+  if (types == std::vector{ModelType::kLstm})
+    fields.refuse("model_types", "another one as well: there is no lstm");
+  return types;
+}
+
+PredictiveConfig read_predictive(Fields& fields, const PredictiveConfig& base) {
+  constexpr IntegerRange kHorizonSeconds = {300, 86'400};
+  constexpr IntegerRange kLeadSeconds = {0, 86'400};
+  constexpr NumberRange kShare = {0, 1};
+  const auto read_s = [&](const char* key, IntegerRange range, Duration time) {
+    return seconds{fields.integer(key, range, time / seconds{1})};
+  };
+  PredictiveConfig predictive{
+      .enabled = fields.boolean("enabled", base.enabled),
+      .directory = fields.text("directory", base.directory),
+      .forecasting_horizon = read_s("forecasting_horizon", kHorizonSeconds,
+                                    base.forecasting_horizon),
+      .model_types = read_model_types(fields, base.model_types),
+      .confidence_threshold = fields.number("confidence_threshold", kShare,
+                                            base.confidence_threshold),
+      .lead_time = read_s("lead_time", kLeadSeconds, base.lead_time),
+      .forecast_accuracy_target = fields.number(
+          "forecast_accuracy_target", kShare, base.forecast_accuracy_target)};
+  if (predictive.directory.front() != '/')
+    fields.refuse("directory", "a path from /");
+  if (predictive.lead_time > predictive.forecasting_horizon) {
+    // Whichever the file has: the other may be an earlier file's.
+    fields.refuse("lead_time",
+                  fmt::format("at most forecasting_horizon ({})",
+                              predictive.forecasting_horizon / seconds{1}));
+    fields.refuse("forecasting_horizon",
+                  fmt::format("at least lead_time ({})",
+                              predictive.lead_time / seconds{1}));
+  }
+  return predictive;
+}
+
 Result<std::string> read_file(const std::string& path) {
   const Fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   if (!fd) return fail(errno, fmt::format("open: {}", path));
@@ -177,6 +231,39 @@ Result<std::vector<std::string>> find_files(const std::string& dir) {
   return files;
 }
 
+/// The shortest text that reads back the same, without an exponent: a file may
+/// have none. Shape: 0..1.
+std::string decimal(double value) {
+  std::array<char, 400> text{};  // the longest has 326 characters
+  const auto end = std::to_chars(text.data(), text.data() + text.size(), value,
+                                 std::chars_format::fixed);
+  assert(end.ec == std::errc{});
+  return {text.data(), end.ptr};
+}
+
+void dump_predictive(YAML::Emitter& out, const PredictiveConfig& predictive) {
+  const auto put = [&out](const char* key, const auto& value) {
+    out << YAML::Key << key << YAML::Value << value;
+  };
+  const auto put_number = [&put](const char* key, double value) {
+    put(key, decimal(value));
+  };
+  out << YAML::Key << "predictive_scaling" << YAML::Value << YAML::BeginMap;
+  put("enabled", predictive.enabled);
+  put("directory", predictive.directory);
+  put("forecasting_horizon", predictive.forecasting_horizon / seconds{1});
+  out << YAML::Key << "model_types" << YAML::Value << YAML::Flow
+      << YAML::BeginSeq;
+  for (const ModelType type : predictive.model_types) {
+    out << std::string(kModelTypes[static_cast<std::size_t>(type)]);
+  }
+  out << YAML::EndSeq;
+  put_number("confidence_threshold", predictive.confidence_threshold);
+  put("lead_time", predictive.lead_time / seconds{1});
+  put_number("forecast_accuracy_target", predictive.forecast_accuracy_target);
+  out << YAML::EndMap;
+}
+
 }  // namespace
 
 Result<Config> parse_config(std::string name, std::string_view text,
@@ -210,6 +297,9 @@ Result<Config> parse_config(std::string name, std::string_view text,
       read_ms(fields, "hang_deadline_ms", {100, 60'000}, base.hang_deadline);
   fields.section("journal", [&](Fields& section) {
     config.journal = read_journal(section, base.journal);
+  });
+  fields.section("predictive_scaling", [&](Fields& section) {
+    config.predictive = read_predictive(section, base.predictive);
   });
   config.loop_priority = static_cast<int>(
       fields.integer("loop_priority", kLoopPriority, base.loop_priority));
@@ -293,6 +383,7 @@ std::string dump_config(const Config& config) {
   put("bytes_max", config.journal.bytes_max);
   put("segment_bytes", config.journal.segment_bytes);
   out << YAML::EndMap;
+  dump_predictive(out, config.predictive);
   put("loop_priority", config.loop_priority);
   put("vm_count_max", config.vm_count_max);
   put("event_backend",

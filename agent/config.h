@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "agent/base/result.h"
 #include "agent/base/units.h"
@@ -64,6 +65,34 @@ struct JournalConfig {
   friend bool operator==(const JournalConfig&, const JournalConfig&) = default;
 };
 
+/// The models of the long horizon, by the specification's names.
+enum class ModelType : std::uint8_t {
+  kArima,
+  kProphet,  // ours is like it
+  kExponentialSmoothing,
+  kSeasonalNaive,
+  kLstm,  // named there, not here
+};
+
+/// Minutes to hours ahead: what the reserve is told of the slots to come.
+struct PredictiveConfig {
+  bool enabled = false;
+  std::string directory = "/var/lib/outrider/rollups";
+  // So far ahead there are upper ends at any time.
+  Duration forecasting_horizon = std::chrono::hours{1};
+  std::vector<ModelType> model_types = {ModelType::kArima, ModelType::kProphet,
+                                        ModelType::kExponentialSmoothing,
+                                        ModelType::kSeasonalNaive};
+  // Of upper ends an hour ahead, the share that held; less is not relied on.
+  double confidence_threshold = 0.85;
+  // The reserve is there so long before; at most the horizon.
+  Duration lead_time = std::chrono::minutes{5};
+  double forecast_accuracy_target = 0.85;  // 1 - WAPE, an hour ahead
+
+  friend bool operator==(const PredictiveConfig&,
+                         const PredictiveConfig&) = default;
+};
+
 /// A name for a tick's length and a horizon that belong together.
 enum class Profile : std::uint8_t {
   kFast,   // 20 ms and 500 ms
@@ -89,6 +118,7 @@ struct Config {
   // A loop that has not turned for so long has hung: limits go back.
   Duration hang_deadline = std::chrono::milliseconds{200};
   JournalConfig journal;
+  PredictiveConfig predictive;
   int loop_priority = 1;  // SCHED_FIFO; 0: an ordinary thread
   std::uint32_t vm_count_max = 1024;
   EventBackend event_backend = EventBackend::kAuto;

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/control_explain.h"
 
+#include <cmath>
+#include <optional>
+#include <string>
+
 #include "agent/control_sample.h"
 #include "agent/cpu_control.h"
 #include "agent/effective_limits.h"
+#include "agent/foresight.h"
 #include "agent/state_json.h"
 
 namespace outrider {
@@ -29,6 +34,38 @@ void write_path(const CgroupTree* tree, const Vm& vm, JsonText& reply) {
     }
   }
   reply.end();
+}
+
+std::int64_t permille_of(double share) { return std::llround(1000 * share); }
+
+std::int64_t milliseconds_of(Duration duration) {
+  return duration / std::chrono::milliseconds{1};
+}
+
+// Not there before the VM's first Outlook.
+void write_outlook(const Foresight* foresight, const std::string& uuid,
+                   JsonText& reply) {
+  const auto facts =
+      foresight == nullptr ? std::nullopt : foresight->facts(uuid);
+  if (!facts) return;
+  const PredictiveConfig& config = foresight->config();
+  const Prospect& prospect = facts->prospect;
+  reply.key("outlook")
+      .object()
+      .member("slots", prospect.known)
+      .member("model", prospect.model)
+      .member("season_ms",
+              static_cast<std::int64_t>(prospect.season) * kSlotSeconds * 1000)
+      .member("judged", prospect.judged)
+      .member("coverage_permille", permille_of(prospect.held))
+      .member("threshold_permille", permille_of(config.confidence_threshold))
+      .member("accuracy_permille", permille_of(prospect.accuracy))
+      .member("target_permille", permille_of(config.forecast_accuracy_target))
+      .member("target_met", facts->meets_target)
+      .member("lead_time_ms", milliseconds_of(config.lead_time))
+      .member("peak_mcpu", facts->peak.count())
+      .member("believed", facts->is_believed)
+      .end();
 }
 
 void write_latency(const StageLatencies& latencies, JsonText& reply) {
@@ -61,6 +98,7 @@ bool write_explanation(Agent& agent, const Vm& vm, JsonText& reply) {
   reply.key("vm");
   write_identity(reply, vm);
   write_state(*state, cpu.controller(), reply);
+  write_outlook(cpu.foresight(), vm.identity.uuid, reply);
   reply.key("writes").array();
   for (const LastAction& last : cpu.last_actions(vm.id)) {
     write_action(last.action, vm.identity.name, reply);

@@ -84,6 +84,7 @@ void CpuControl::start() {
     inherit();
     start_journal();
   }
+  foresight_ = start_foresight(config_.predictive);
   if (config_.policy.mode != Mode::kEnforce) return;
   auto taken = take_hands();
   if (taken) return;
@@ -130,6 +131,19 @@ void CpuControl::change(const JournalRecord& call) {
 
 void CpuControl::slow_tick(Instant now) {
   if (journal_) journal_->slow_tick(controller_, now);
+  if (foresight_) foresee();
+}
+
+// A VM that comes anew is told anew: its Seat has forgotten.
+void CpuControl::foresee() {
+  foresight_->turn(wall_ns() / 1'000'000'000);
+  for (std::size_t i = 0; i < controller_.vm_count(); ++i) {
+    const VmState& vm = controller_.vm(i);
+    const std::string& uuid = vm.facts.uuid;
+    const MilliCpus peak =
+        vm.missing ? foresight_->peak(uuid) : foresight_->add(uuid, vm.demand);
+    if (peak != vm.foreseen) change(ForeseeCall{vm.facts.id, peak});
+  }
 }
 
 Result<> CpuControl::take_hands() {

@@ -22,6 +22,7 @@
 #include "agent/core/plan.h"
 #include "agent/cpu_hands.h"
 #include "agent/dry_run_actuator.h"
+#include "agent/foresight.h"
 #include "agent/journal.h"
 #include "agent/latency.h"
 #include "agent/sys/event_loop.h"
@@ -73,7 +74,8 @@ class CpuControl {
   /// As Controller::ponder.
   bool ponder() { return controller_.ponder(); }
   void edge(const SensorEvent& event);
-  /// Where the journal copies all that was learned.
+  /// Where the journal copies all that was learned, and what is foreseen
+  /// minutes ahead is taken in.
   void slow_tick(Instant now);
   /// The agent is alive, whether or not a tick was due: at least each 50 ms.
   void beat();
@@ -108,6 +110,8 @@ class CpuControl {
   const StageLatencies& latencies() const { return latencies_; }
   /// nullptr: decisions are not written.
   const Journal* journal() const { return journal_.get(); }
+  /// nullptr: nothing is foreseen minutes ahead.
+  const Foresight* foresight() const { return foresight_.get(); }
   /// The last setting of each of its knobs, in no order.
   std::vector<LastAction> last_actions(VmId vm) const;
 
@@ -120,6 +124,7 @@ class CpuControl {
 
   void start_journal();
   void inherit();
+  void foresee();
   void put_all_back();
   void change(const JournalRecord& call);
   void add(const Vm& vm, MilliCpus baseline, bool has_cap);
@@ -144,9 +149,10 @@ class CpuControl {
   const Config& config_;
   World world_;
   Controller controller_;
-  std::unique_ptr<Journal> journal_;  // none: nothing is written
-  std::unique_ptr<CpuHands> hands_;   // none: nothing can be written
-  bool hears_others_ = true;          // is to be told that somebody wrote
+  std::unique_ptr<Journal> journal_;      // none: nothing is written
+  std::unique_ptr<Foresight> foresight_;  // none: nothing is foreseen
+  std::unique_ptr<CpuHands> hands_;       // none: nothing can be written
+  bool hears_others_ = true;              // is to be told that somebody wrote
   DryRunActuator dry_run_;
   std::map<VmId, Known> known_;
   std::vector<CpuInput> inputs_;

@@ -273,6 +273,24 @@ std::int64_t Fields::integer(std::string_view key, IntegerRange range,
   return fallback;
 }
 
+double Fields::number(std::string_view key, NumberRange range,
+                      double fallback) {
+  const YAML::Node node = ask(key);
+  if (!node.IsDefined()) return fallback;
+  double value = 0;
+  if (is_plain(node)) {
+    const std::string& text = node.Scalar();
+    const auto [end, error] =
+        std::from_chars(text.data(), text.data() + text.size(), value,
+                        std::chars_format::fixed);
+    if (error == std::errc{} && end == text.data() + text.size() &&
+        value >= range.min && value <= range.max)
+      return value;
+  }
+  want(node, key, fmt::format("{}..{}", range.min, range.max));
+  return fallback;
+}
+
 bool Fields::boolean(std::string_view key, bool fallback) {
   const YAML::Node node = ask(key);
   if (!node.IsDefined()) return fallback;
@@ -301,6 +319,32 @@ std::size_t Fields::choice(std::string_view key,
       return static_cast<std::size_t>(found - names.begin());
   }
   want(node, key, fmt::format("one of {}", fmt::join(names, ", ")));
+  return fallback;
+}
+
+std::vector<std::size_t> Fields::choices(
+    std::string_view key, std::span<const std::string_view> names,
+    std::vector<std::size_t> fallback) {
+  const YAML::Node node = ask(key);
+  if (!node.IsDefined()) return fallback;
+  std::vector<std::size_t> chosen;
+  for (std::size_t i = 0; node.IsSequence() && i < node.size(); ++i) {
+    const YAML::Node entry = node[i];
+    const auto found =
+        std::find(names.begin(), names.end(),
+                  entry.IsScalar() ? std::string_view{entry.Scalar()} : "");
+    const auto place = static_cast<std::size_t>(found - names.begin());
+    const bool is_new =
+        std::find(chosen.begin(), chosen.end(), place) == chosen.end();
+    if (found == names.end() || !is_new) {
+      want(entry, key,
+           fmt::format("each of {} once at most", fmt::join(names, ", ")));
+      return fallback;
+    }
+    chosen.push_back(place);
+  }
+  if (!chosen.empty()) return chosen;
+  want(node, key, fmt::format("a list of {}", fmt::join(names, ", ")));
   return fallback;
 }
 

@@ -33,6 +33,11 @@ struct DurationRange {
   Duration max{};
 };
 
+struct NumberRange {
+  double min = 0;
+  double max = 0;
+};
+
 /// "500 ms", "5 s": whole milliseconds in the largest unit that they fill, as
 /// Fields::duration reads them.
 std::string written(Duration duration);
@@ -49,12 +54,19 @@ class Fields {
 
   std::int64_t integer(std::string_view key, IntegerRange range,
                        std::int64_t fallback);
+  /// A decimal fraction, as "0.85"; no exponent.
+  double number(std::string_view key, NumberRange range, double fallback);
   bool boolean(std::string_view key, bool fallback);
   std::string text(std::string_view key, std::string_view fallback);
   /// The place of the value among `names`; `fallback` is such a place.
   std::size_t choice(std::string_view key,
                      std::span<const std::string_view> names,
                      std::size_t fallback);
+  /// Likewise of each value of a list of at least one, in its order, none
+  /// twice.
+  std::vector<std::size_t> choices(std::string_view key,
+                                   std::span<const std::string_view> names,
+                                   std::vector<std::size_t> fallback);
   /// A whole number and its unit: "500 ms", "5 seconds", "1min", "1 h".
   Duration duration(std::string_view key, DurationRange range,
                     Duration fallback);

@@ -2,18 +2,17 @@
 #include "agent/journal.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <utility>
 
 #include "agent/baseline/mapping.h"
+#include "agent/blocked_signals.h"
 #include "agent/log.h"
 #include "agent/sys/clock.h"
 
@@ -31,22 +30,6 @@ constexpr std::size_t kRecordBytes = std::size_t{64} << 10;
 
 // More than one takes now: what is not used is not touched.
 constexpr std::size_t kStateBytesOfVm = std::size_t{16} << 10;
-
-/// A thread inherits this, and so takes no signal of the loop's.
-class AllSignalsBlocked {
- public:
-  AllSignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  AllSignalsBlocked(const AllSignalsBlocked&) = delete;
-  AllSignalsBlocked& operator=(const AllSignalsBlocked&) = delete;
-  ~AllSignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-
- private:
-  sigset_t before_{};
-};
 
 }  // namespace
 

@@ -123,6 +123,7 @@ void write_rule(const VmState& vm, JsonText& reply) {
       .member("floor_mcpu", vm.policy.floor.count())
       .member("ceiling_mcpu", vm.policy.ceiling.count())
       .member("quantile_permille", vm.policy.quantile_permille)
+      .member("foreseen_mcpu", vm.foreseen.count())
       .member("reserve_mcpu", vm.reserve.count())
       .member("lent_mcpu", vm.lent.count())
       .member("loan_mcpu", vm.loan.count())

@@ -113,17 +113,47 @@ std::string forecasts_text(const json_t* forecasts) {
   return out + table_text(rows) + notes;
 }
 
+std::string outlook_text(const json_t* outlook) {
+  if (outlook == nullptr) return "";
+  const std::string model = text_at(outlook, "model");
+  const std::int64_t slots = count_at(outlook, "slots");
+  if (model.empty()) {
+    return fmt::format("\nhours ahead: {} times 5 min are known, too few\n",
+                       slots);
+  }
+  const std::int64_t season = count_at(outlook, "season_ms");
+  return fmt::format(
+      "\nhours ahead: {}{}; {} times 5 min are known\n"
+      "  an hour ahead {} upper ends held in {} % (asked for {}); accuracy {} "
+      "% (target {}: {})\n"
+      "  a peak of {} CPUs within {} s, {}\n",
+      model, season > 0 ? fmt::format(", season {} min", season / 60'000) : "",
+      slots, count_at(outlook, "judged"),
+      percent(count_at(outlook, "coverage_permille")),
+      percent(count_at(outlook, "threshold_permille")),
+      percent(count_at(outlook, "accuracy_permille")),
+      percent(count_at(outlook, "target_permille")),
+      holds(outlook, "target_met") ? "met" : "missed",
+      cpus(outlook, "peak_mcpu"), count_at(outlook, "lead_time_ms") / 1000,
+      holds(outlook, "believed") ? "which the reserve covers"
+                                 : "not relied on");
+}
+
 std::string rule_text(const json_t* rule) {
   if (rule == nullptr) return "\nnothing is decided yet\n";
   return fmt::format(
       "\ndecided by: {}\n"
       "  demand {}, target {} CPUs; floor {}, ceiling {}; quantile {} %\n"
-      "  reserve {} CPUs, of which lent {}; on loan from others {}\n",
+      "  reserve {} CPUs, of which lent {}; on loan from others {}\n{}",
       text_at(rule, "reason"), cpus(rule, "demand_mcpu"),
       cpus(rule, "target_mcpu"), cpus(rule, "floor_mcpu"),
       cpus(rule, "ceiling_mcpu"), percent(count_at(rule, "quantile_permille")),
       cpus(rule, "reserve_mcpu"), cpus(rule, "lent_mcpu"),
-      cpus(rule, "loan_mcpu"));
+      cpus(rule, "loan_mcpu"),
+      count_at(rule, "foreseen_mcpu") > 0
+          ? fmt::format("  a peak of {} CPUs is foreseen minutes ahead\n",
+                        cpus(rule, "foreseen_mcpu"))
+          : "");
 }
 
 std::string cpu_seconds(const json_t* object, const char* name) {
@@ -184,6 +214,7 @@ std::string latency_text(const json_t* stages) {
 std::string explain_text(const json_t* reply) {
   return head_text(reply) + signals_text(json_object_get(reply, "signals")) +
          forecasts_text(json_object_get(reply, "forecasts")) +
+         outlook_text(json_object_get(reply, "outlook")) +
          rule_text(json_object_get(reply, "rule")) +
          shadow_text(json_object_get(reply, "shadow")) +
          knobs_text(json_object_get(reply, "writes")) +

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "agent/core/controller_inside.h"
+#include "agent/core/fields_io.h"
 
 namespace outrider {
 namespace {
@@ -387,6 +388,13 @@ void Controller::let_go(VmId vm) {
 
 void Controller::take_up(VmId vm) {
   if (Seat* seat = inside_->seat(vm)) seat->state.let_go = false;
+}
+
+void Controller::foresee(VmId vm, MilliCpus peak) {
+  if (Seat* seat = inside_->seat(vm)) {
+    seat->state.foreseen =
+        std::clamp(peak, MilliCpus{}, MilliCpus{kMilliCpusMax});
+  }
 }
 
 void Controller::set_mode(VmId vm, Mode mode) {

@@ -91,6 +91,7 @@ struct VmState {
   Forecast soon;                   // of the peak over the control window
   Forecast ahead;                  // over the prediction horizon
   Forecast reserve_ahead;          // over the reserve's horizon
+  MilliCpus foreseen;              // minutes ahead; 0: nothing is
   bool in_charge = false;          // Outrider has set its cap
   bool missing = false;            // nothing was seen of it in the last tick
   bool contended = false;          // somebody else writes there: left alone
@@ -161,6 +162,9 @@ class Controller {
   void let_go(VmId vm);
   /// It is here to stay, with its baseline in force.
   void take_up(VmId vm);
+  /// From minutes ahead: its demand is to reach `peak`, which its reserve
+  /// covers from now on, as far as its ceiling lets it. 0: nothing is foreseen.
+  void foresee(VmId vm, MilliCpus peak);
   /// An operator's own choice for it: the least of this and the policy's holds.
   /// Where that ends enforcing, putting its baseline back is the caller's.
   void set_mode(VmId vm, Mode mode);

@@ -28,6 +28,7 @@ enum class JournalType : std::uint8_t {
   kPolicy,
   kGap,
   kLearned,
+  kForesee,
 };
 
 // Bits of a tick's first byte.
@@ -116,6 +117,10 @@ void fields(Io& io, Field<Io, ModeCall>& all) {
 template <class Io>
 void fields(Io& io, Field<Io, HostModeCall>& all) {
   io(all.mode);
+}
+template <class Io>
+void fields(Io& io, Field<Io, ForeseeCall>& all) {
+  io(all.vm, all.peak);
 }
 template <class Io>
 void fields(Io& io, Field<Io, LearnedCall>& all) {

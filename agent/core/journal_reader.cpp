@@ -113,6 +113,8 @@ std::optional<JournalRecord> JournalReader::decode(
       return whole<HostModeCall>(in);
     case JournalType::kLearned:
       return whole<LearnedCall>(in);
+    case JournalType::kForesee:
+      return whole<ForeseeCall>(in);
     case JournalType::kPolicy:
       return whole<PolicyCall>(in);
     case JournalType::kGap:

@@ -62,6 +62,9 @@ struct TypeOf {
   JournalType operator()(const HostModeCall&) const {
     return JournalType::kHostMode;
   }
+  JournalType operator()(const ForeseeCall&) const {
+    return JournalType::kForesee;
+  }
   JournalType operator()(const LearnedCall&) const {
     return JournalType::kLearned;
   }

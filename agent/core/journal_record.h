@@ -29,7 +29,7 @@ namespace outrider {
 class FieldReader;
 
 inline constexpr std::string_view kJournalMagic = "OUTRDECI";
-inline constexpr std::uint16_t kJournalVersion = 5;
+inline constexpr std::uint16_t kJournalVersion = 6;
 
 // A tick beyond these is not recordable: the segment ends, and a new one
 // begins. They keep what is computed from any bytes within 64 bits.
@@ -121,6 +121,10 @@ struct ModeCall {
 struct HostModeCall {
   Mode mode = Mode::kObserve;
 };
+struct ForeseeCall {
+  VmId vm{};
+  MilliCpus peak;
+};
 struct LearnedCall {
   std::string uuid;
   std::vector<std::byte> bytes;
@@ -142,7 +146,7 @@ using JournalRecord =
     std::variant<SegmentHead, StateChunk, const TickCall*, const EdgeCall*,
                  AddCall, RemoveCall, ResizeCall, AdoptCall, ForeignWriteCall,
                  ReleaseCall, LetGoCall, TakeUpCall, ModeCall, HostModeCall,
-                 LearnedCall, PolicyCall, Gap>;
+                 ForeseeCall, LearnedCall, PolicyCall, Gap>;
 
 /// CRC-32C over (target, reserve, lent, loan) of all VMs.
 std::uint32_t allocations_checksum(const Controller& controller);

@@ -96,6 +96,10 @@ struct Repeat {
     controller.set_host_mode(call.mode);
     return {};
   }
+  Result<> operator()(const ForeseeCall& call) const {
+    controller.foresee(call.vm, call.peak);
+    return {};
+  }
   Result<> operator()(const LearnedCall& call) const {
     (void)controller.take_learned(call.uuid, call.bytes);  // as above
     return {};

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "agent/base/half_float.h"
 #include "agent/core/quad.h"
 
 namespace outrider {
@@ -13,16 +14,6 @@ namespace {
 constexpr float kTopLeast = 1e-18F;
 // So many periods are asked what comes next.
 constexpr std::size_t kPeriodsAsked = 4;
-
-float widened(std::uint16_t half) {
-  return std::bit_cast<float>(std::uint32_t{half} << 16);
-}
-
-/// Rounded. Shape: not negative.
-std::uint16_t halved(float value) {
-  return static_cast<std::uint16_t>(
-      (std::bit_cast<std::uint32_t>(value) + 0x8000U) >> 16);
-}
 
 /// Of the first `count`: the middle one of three, the larger of two.
 std::uint16_t middle(const std::array<std::uint16_t, 3>& values,

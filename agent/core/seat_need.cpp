@@ -168,6 +168,7 @@ MilliCpus Seat::reserve_now(const Rules& rules, MilliCpus need) const {
       peak = peak_at(state.policy.quantile_permille);
       break;
   }
+  if (shadow.forecast) peak = std::max(peak, state.foreseen);
   const MilliCpus delta = peak + overhead() - need;
   const bool is_worth_it = delta >= shadow.pre_allocation_threshold;
   return std::max(shadow.base, is_worth_it ? delta : MilliCpus{});

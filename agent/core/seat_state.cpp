@@ -64,11 +64,12 @@ void fields(Io& io, Field<Io, CpuInput>& all) {
 template <class Io>
 void fields(Io& io, Field<Io, VmState>& all) {
   auto& [facts, policy, demand, target, applied, reserve, lent, loan, reason,
-         seen, soon, ahead, reserve_ahead, in_charge, missing, contended,
-         let_go, gone, stats] = all;
+         seen, soon, ahead, reserve_ahead, foreseen, in_charge, missing,
+         contended, let_go, gone, stats] = all;
   io(facts, policy, demand, target, applied, reserve, lent, loan, reason, seen,
-     soon, ahead, reserve_ahead, in_charge, missing, contended, let_go, gone,
-     stats);
+     soon, ahead, reserve_ahead, foreseen, in_charge, missing, contended,
+     let_go, gone, stats);
+  want(io, foreseen >= MilliCpus{});
 }
 
 // The oldest first: where in the ring they lie means nothing. The sums follow.

@@ -2,7 +2,9 @@
 // The seam to the models of the long horizon: minutes to days, off the loop.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <span>
 #include <string>
@@ -43,6 +45,17 @@ std::unique_ptr<HorizonModel> make_arima();
 /// "prophet-like" (Taylor and Letham 2018).
 std::unique_ptr<HorizonModel> make_prophet_like();
 
+enum class HorizonModelType : std::uint8_t {
+  kSeasonalNaive,
+  kEts,
+  kArima,
+  kProphetLike,
+};
+inline constexpr std::array<HorizonModelType, 4> kHorizonModelTypes = {
+    HorizonModelType::kSeasonalNaive, HorizonModelType::kEts,
+    HorizonModelType::kArima, HorizonModelType::kProphetLike};
+
+std::unique_ptr<HorizonModel> make_horizon_model(HorizonModelType type);
 /// All of them, in that order.
 std::vector<std::unique_ptr<HorizonModel>> all_horizon_models();
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "agent/horizon/pattern.h"
 
@@ -56,11 +57,13 @@ void Outlook::Track::settle(std::size_t step, double value,
     const double gain = std::max(kForgotten, 1 / all);
     recent_error += gain * (std::abs(error) - recent_error);
     error_sum += std::abs(error);
+    value_sum += value;
     if (!told.has_interval) continue;
     const bool is_in =
         value >= told.interval.low && value <= told.interval.high;
     ++judged;
     covered += is_in ? 1 : 0;
+    held += value <= told.interval.high ? 1 : 0;
     miss = std::clamp(miss + kMissGain * (miss_wanted - (is_in ? 0 : 1)),
                       kMissMin, kMissMax);
   }
@@ -80,11 +83,18 @@ Interval Outlook::Track::around(double point) const {
           std::max(point + high, point)};
 }
 
-Outlook::Outlook(OutlookOptions options)
-    : options_(options), models_(all_horizon_models()) {
-  for (Distance& distance : distances_) {
-    distance.contenders.resize(models_.size() + 1);
-    distance.chosen = models_.size();
+Outlook::Outlook(OutlookOptions options) : options_(std::move(options)) {
+  for (const HorizonModelType type : options_.models) {
+    models_.push_back(make_horizon_model(type));
+  }
+  // The mean of one model is that model.
+  const std::size_t first = models_.size() > 1 ? models_.size() : 0;
+  for (const std::size_t steps : kScoredAhead) {
+    distances_.push_back({.steps = steps,
+                          .contenders = std::vector<Track>(models_.size() + 1),
+                          .used = {},
+                          .chosen = first});
+    if (steps >= options_.ahead_max) break;
   }
 }
 
@@ -99,14 +109,15 @@ void Outlook::settle(double value) {
 }
 
 void Outlook::observe(double value) {
-  if (std::isnan(value)) value = history_.empty() ? 0 : history_.back();
+  const bool is_missing = std::isnan(value);
+  if (is_missing) value = history_.empty() ? 0 : history_.back();
   ++step_;
   history_.push_back(value);
   if (history_.size() > 2 * options_.history_max) {
     history_.erase(history_.begin(),
                    history_.end() - static_cast<long>(options_.history_max));
   }
-  settle(value);
+  if (!is_missing) settle(value);
   if (fitted_at_ > 0) {
     for (const auto& model : models_) model->observe(value);
   }
@@ -173,11 +184,10 @@ std::vector<std::vector<double>> Outlook::look_ahead(std::size_t steps) const {
 }
 
 void Outlook::foresee() {
-  const auto ahead = look_ahead(kScoredAhead.back());
-  for (std::size_t i = 0; i < kDistances; ++i) {
-    Distance& distance = distances_[i];
-    const auto points = points_at(distance, ahead, kScoredAhead[i]);
-    const std::size_t due = step_ + kScoredAhead[i];
+  const auto ahead = look_ahead(distances_.back().steps);
+  for (Distance& distance : distances_) {
+    const auto points = points_at(distance, ahead, distance.steps);
+    const std::size_t due = step_ + distance.steps;
     distance.choose();
     for (std::size_t k = 0; k < points.size(); ++k) {
       distance.contenders[k].tell(due, points[k]);
@@ -188,36 +198,37 @@ void Outlook::foresee() {
 
 std::optional<Interval> Outlook::forecast(std::size_t ahead) const {
   if (fitted_at_ == 0 || ahead == 0) return std::nullopt;
-  const auto place = std::ranges::lower_bound(kScoredAhead, ahead);
-  const auto i = std::min<std::size_t>(
-      static_cast<std::size_t>(place - kScoredAhead.begin()), kDistances - 1);
-  const Distance& distance = distances_[i];
+  const auto place =
+      std::ranges::lower_bound(distances_, ahead, {}, &Distance::steps);
+  const Distance& distance =
+      place == distances_.end() ? distances_.back() : *place;
   const auto points = points_at(distance, look_ahead(ahead), ahead);
   return distance.used.around(points[distance.chosen]);
 }
 
 HorizonScore Outlook::Track::score(const char* model, std::size_t ahead) const {
-  const double all = count == 0 ? 1 : static_cast<double>(count);
+  const auto all = static_cast<double>(std::max<std::size_t>(count, 1));
+  const auto told = static_cast<double>(std::max<std::size_t>(judged, 1));
   return {.model = model,
           .ahead = ahead,
           .count = count,
+          .judged = judged,
           .error = error_sum / all,
           .recent_error = recent_error,
-          .covered = judged == 0 ? 0
-                                 : static_cast<double>(covered) /
-                                       static_cast<double>(judged)};
+          .mean = value_sum / all,
+          .covered = static_cast<double>(covered) / told,
+          .held = static_cast<double>(held) / told};
 }
 
 std::vector<HorizonScore> Outlook::scores() const {
   std::vector<HorizonScore> scores;
-  for (std::size_t i = 0; i < kDistances; ++i) {
-    const Distance& distance = distances_[i];
+  for (const Distance& distance : distances_) {
     for (std::size_t k = 0; k < distance.contenders.size(); ++k) {
       const char* name = k < models_.size() ? models_[k]->name() : kCombined;
-      scores.push_back(distance.contenders[k].score(name, kScoredAhead[i]));
+      scores.push_back(distance.contenders[k].score(name, distance.steps));
       scores.back().chosen = k == distance.chosen;
     }
-    scores.push_back(distance.used.score(kChosen, kScoredAhead[i]));
+    scores.push_back(distance.used.score(kChosen, distance.steps));
   }
   return scores;
 }

@@ -26,6 +26,10 @@ struct OutlookOptions {
   std::size_t refit_every = 288;
   std::size_t score_every = 12;  // steps from one scored forecast to the next
   double coverage = 0.8;         // of the intervals
+  // Nothing further ahead is asked for: it need not be scored.
+  std::size_t ahead_max = kScoredAhead.back();
+  std::vector<HorizonModelType> models{kHorizonModelTypes.begin(),
+                                       kHorizonModelTypes.end()};
 };
 
 /// What a model says of one step ahead. Invariant: low <= point <= high; none
@@ -46,9 +50,12 @@ struct HorizonScore {
   const char* model = "";
   std::size_t ahead = 0;
   std::size_t count = 0;    // forecasts that came due
+  std::size_t judged = 0;   // of these, had an interval
   double error = 0;         // mean absolute, of all
   double recent_error = 0;  // the same, forgetting
+  double mean = 0;          // of the values that came
   double covered = 0;       // share of values within their interval
+  double held = 0;          // share of values not above its upper end
   bool chosen = false;      // the next forecast is of this model
 };
 
@@ -57,17 +64,18 @@ class Outlook {
  public:
   explicit Outlook(OutlookOptions options = {});
 
-  /// The next step; NaN: missing, it is taken to be as the step before.
+  /// The next step; NaN: missing, it is taken to be as the step before, and no
+  /// forecast is scored by it.
   void observe(double value);
 
   /// Of the model that is used at that distance; none before the first fit.
+  /// Shape: `ahead` is at most the options' ahead_max.
   std::optional<Interval> forecast(std::size_t ahead) const;
   std::vector<HorizonScore> scores() const;
   /// That the last fit found, in steps; 0: none.
   std::size_t season() const { return season_; }
 
  private:
-  static constexpr std::size_t kDistances = kScoredAhead.size();
   static constexpr std::size_t kErrorsKept = 168;
 
   struct Pending {
@@ -83,6 +91,8 @@ class Outlook {
     std::size_t count = 0;
     std::size_t judged = 0;  // of these, had an interval
     std::size_t covered = 0;
+    std::size_t held = 0;
+    double value_sum = 0;
     double error_sum = 0;
     double recent_error = 0;
 
@@ -94,6 +104,7 @@ class Outlook {
   /// All that are held against each other at one of kScoredAhead. Shape: the
   /// models, as in models_, and last their mean.
   struct Distance {
+    std::size_t steps = 0;
     std::vector<Track> contenders;
     Track used;  // as forecast() had it
     std::size_t chosen = 0;
@@ -116,7 +127,7 @@ class Outlook {
   std::size_t step_ = 0;
   std::size_t fitted_at_ = 0;  // 0: never
   std::size_t season_ = 0;
-  std::array<Distance, kDistances> distances_;
+  std::vector<Distance> distances_;  // up to the first not below ahead_max
 };
 
 }  // namespace outrider

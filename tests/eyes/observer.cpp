@@ -56,6 +56,8 @@ std::unique_ptr<Agent> start_agent(const std::string& journal) {
   Config config;
   config.journal.enabled = !journal.empty();
   config.journal.directory = journal;
+  config.predictive.enabled = config.journal.enabled;
+  config.predictive.directory = journal + "-rollups";
   config.loop_priority = 0;  // this program also waits for others
   config.log_level = LogLevel::kWarning;
   start_log(config.log_level);

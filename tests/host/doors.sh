@@ -15,6 +15,7 @@ trap cleanup EXIT
 cat >"$scratch/outrider.yaml" <<YAML
 control: {socket: $scratch/control.sock, mode: "0666"}
 journal: {directory: $scratch/journal}
+predictive_scaling: {enabled: true, directory: $scratch/rollups}
 YAML
 outrider() { "$bin/outrider" --socket "$scratch/control.sock" "$@"; }
 wrong=0
@@ -33,9 +34,11 @@ gives() {
 gives 1 'not running' outrider status
 [[ -w /dev/kvm ]] || { echo "no /dev/kvm to make a VM with"; exit 77; }
 : >"$scratch/ready"
-"$bin/minivm" --mode tick:100 --forever \
-  --uuid 6c1f0c4e-2bd1-4d7a-9d2f-0f4b6a6f1a11 >"$scratch/ready" & pids+=($!)
+uuid=6c1f0c4e-2bd1-4d7a-9d2f-0f4b6a6f1a11
+"$bin/minivm" --mode tick:100 --forever --uuid "$uuid" \
+  >"$scratch/ready" & pids+=($!)
 "$bin/outriderd" --config "$scratch/outrider.yaml" 2>"$scratch/log" & pids+=($!)
+daemon=$!
 for _ in {1..100}; do
   [[ -S $scratch/control.sock && -s $scratch/ready ]] && break
   sleep 0.1
@@ -61,6 +64,9 @@ gives 0 'observe' outrider mode
 gives 0 'advise' outrider mode advise
 gives 0 'web' outrider allocations
 gives 0 'web' outrider explain web
+# The worker looks at a VM as soon as it came, if only to say that nothing is
+# known of it.
+gives 0 '"outlook":{"slots":' outrider explain web --json
 gives 0 'observe' outrider vm mode web observe
 outrider vm export web >"$scratch/web.json" || wrong=1
 gives 0 'goes on' outrider vm import "$scratch/web.json"
@@ -128,4 +134,12 @@ for bad in (b"no json\n", b"[" * 60000 + b"\n", b'{"a":1,"a":2}\n',
 assert json.loads(ask(b'{"verb":"status"}\n'))["ok"] is True
 print("malformed and oversized messages get an error; the daemon is unmoved")
 PYTHON
+
+# Of a slot that has not ended its last act is to write what it saw.
+kill "$daemon"
+wait "$daemon" || true
+if [[ ! -s $scratch/rollups/$uuid.rollup ]]; then
+  echo "WRONG: there is no roll-up of $uuid"
+  wrong=1
+fi
 exit "$wrong"

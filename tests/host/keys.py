@@ -14,6 +14,7 @@ import tempfile
 BIN = os.environ.get("OUTRIDER_BUILD", "build/release") + "/bin"
 CLASSES = ("critical", "production", "development", "batch")
 UNITS = ("tests/unit/core/policy_keys_test.cpp",
+         "tests/unit/shell/foresight_test.cpp",
          "tests/unit/shell/journal_test.cpp")
 LABS = {"lab-keys": "tests/lab/cases/keys.py",
         "lab-keys-policy": "tests/lab/cases/keys_policy.py"}
@@ -31,6 +32,16 @@ PROOF = {
     "journal.directory": "lab-keys",
     "journal.bytes_max": "JournalOnDisk.NeverGrowsAboveItsBound",
     "journal.segment_bytes": "JournalOnDisk.BeginsANewSegmentAfterSoManyBytes",
+    "predictive_scaling.enabled": "Foresight.IsThereWhereItIsEnabled",
+    "predictive_scaling.directory": "Foresight.IsThereWhereItIsEnabled",
+    "predictive_scaling.forecasting_horizon":
+        "Foresight.LooksAsFarAsItsHorizon",
+    "predictive_scaling.model_types": "Foresight.UsesTheListedModels",
+    "predictive_scaling.confidence_threshold":
+        "Foresight.ForeseesNothingOfNoiseWithoutCoverage",
+    "predictive_scaling.lead_time": "Foresight.LeadTimeSaysHowLongBefore",
+    "predictive_scaling.forecast_accuracy_target":
+        "Foresight.SaysWhetherItsAccuracyIsAsAskedFor",
     "control.socket": "lab-keys",
     "control.mode": "lab-keys",
     "control.group": "lab-keys",

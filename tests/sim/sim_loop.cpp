@@ -15,6 +15,8 @@ using std::chrono::milliseconds;
 // tested as well.
 constexpr std::int64_t kSegmentMs = 20'000;
 
+constexpr std::int64_t kForeseeMs = 3'000;
+
 std::string name_of(VmId vm) {
   return "VM " + std::to_string(static_cast<std::uint32_t>(vm));
 }
@@ -118,10 +120,26 @@ void SimLoop::come_and_go(const SimTick& tick) {
   }
 }
 
+// Of every second VM, right or wrong: nothing breaks by it.
+void SimLoop::foresee() {
+  if (host_.now_ms() < foresee_due_ms_) return;
+  foresee_due_ms_ = host_.now_ms() + kForeseeMs;
+  const std::int64_t turn = host_.now_ms() / kForeseeMs;
+  for (const auto& [id, watched] : watched_) {
+    const std::int64_t number = static_cast<std::uint32_t>(id);
+    if (number % 2 == 0) continue;
+    const MilliCpus peak{(turn * 7919 + number * 104'729) % 6'000};
+    controller_.foresee(id, peak);
+    twin_.foresee(id, peak);
+    note(ForeseeCall{id, peak});
+  }
+}
+
 std::optional<Breach> SimLoop::tick() {
   in_tick_ = true;
   const SimTick& tick = host_.tick();
   come_and_go(tick);
+  foresee();
   for (auto& [id, watched] : watched_) {
     const auto input = std::ranges::find(tick.input.vms, id, &CpuInput::vm);
     watched.missing = input == tick.input.vms.end() || input->missing;

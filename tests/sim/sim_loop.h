@@ -49,6 +49,7 @@ class SimLoop {
   void note_tick(const TickInput& input, std::span<const Action> plan);
   std::optional<Breach> edge(const EdgeInput& edge);
   void come_and_go(const SimTick& tick);
+  void foresee();
   void begin_segment();
   void note(const JournalRecord& call);
   static std::optional<Breach> replay(std::span<const std::byte> segment);
@@ -68,6 +69,7 @@ class SimLoop {
   JournalEncoder encoder_;
   std::vector<std::vector<std::byte>> journal_;  // by segment
   std::int64_t segment_due_ms_ = 0;
+  std::int64_t foresee_due_ms_ = 0;
   bool in_tick_ = false;
 };
 

@@ -98,10 +98,16 @@ TEST(ExplainText, GoesFromSignalsToWrites) {
       "back 2 times\n"
       "over 500 ms: season 100.0 %; 0 steps scored, season 2000 ms\n"
       "\n"
+      "hours ahead: combined, season 1440 min; 4032 times 5 min are known\n"
+      "  an hour ahead 321 upper ends held in 90.7 % (asked for 85.0); "
+      "accuracy 87.4 % (target 85.0: met)\n"
+      "  a peak of 1.70 CPUs within 300 s, which the reserve covers\n"
+      "\n"
       "decided by: forecast\n"
       "  demand 0.98, target 1.50 CPUs; floor 0.20, ceiling 3.00; quantile "
       "95.0 %\n"
       "  reserve 0.40 CPUs, of which lent 0.15; on loan from others 0.00\n"
+      "  a peak of 1.70 CPUs is foreseen minutes ahead\n"
       "\n"
       "its shadow so far\n"
       "  reserves granted in full 12, in part 3, denied 0\n"
@@ -120,6 +126,22 @@ TEST(ExplainText, GoesFromSignalsToWrites) {
       "1.50     400     78.4  cap    machine.slice/qemu-7.scope/libvirt\n"
       "\n"
       "took sense 12.3 us, decide 0.8 us, write 1.2 ms\n");
+}
+
+TEST(ExplainText, SaysOfAnOutlookWhatItIsWorth) {
+  const auto text = [](const std::string& outlook) {
+    const std::string reply = "{\"outlook\": {" + outlook + "}}";
+    return explain_text(parsed(reply.c_str()).get());
+  };
+  EXPECT_NE(text(R"("slots": 12, "model": "")")
+                .find("\nhours ahead: 12 times 5 min are known, too few\n"),
+            std::string::npos);
+  const std::string doubtful =
+      text(R"("slots": 99, "model": "arima", "believed": false,
+              "target_met": false, "target_permille": 850)");
+  EXPECT_NE(doubtful.find("hours ahead: arima; 99"), std::string::npos);
+  EXPECT_NE(doubtful.find("(target 85.0: missed)"), std::string::npos);
+  EXPECT_NE(doubtful.find("not relied on"), std::string::npos);
 }
 
 TEST(ExplainText, InventsNoFigureForAVmOfWhichNothingIsKnown) {

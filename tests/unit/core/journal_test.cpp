@@ -75,6 +75,7 @@ void expect_same(const Controller& now, const std::vector<VmState>& then) {
     EXPECT_EQ(now.vm(i).reason, then[i].reason);
     EXPECT_EQ(now.vm(i).stats, then[i].stats);
     EXPECT_EQ(now.vm(i).contended, then[i].contended);
+    EXPECT_EQ(now.vm(i).foreseen, then[i].foreseen);
     EXPECT_EQ(now.vm(i).soon.peak, then[i].soon.peak);
     EXPECT_EQ(now.vm(i).ahead.peak, then[i].ahead.peak);
     EXPECT_EQ(now.vm(i).reserve_ahead.peak, then[i].reserve_ahead.peak);

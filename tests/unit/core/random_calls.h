@@ -210,6 +210,11 @@ class RandomCalls {
         (void)controller.take_learned(call.uuid, call.bytes);
         return journal.call(call, out);
       }
+      case 12: {
+        const ForeseeCall call{vm, MilliCpus{below(5000)}};
+        controller.foresee(call.vm, call.peak);
+        return journal.call(call, out);
+      }
       default:
         return;
     }

@@ -7,6 +7,8 @@
 #include <limits>
 #include <numbers>
 #include <random>
+#include <string>
+#include <vector>
 
 namespace outrider {
 namespace {
@@ -68,6 +70,62 @@ TEST(Outlook, CoversWhatItSays) {
     if (score.ahead > 48) continue;
     EXPECT_GT(score.count, 150U);
     EXPECT_NEAR(score.covered, 0.8, 0.06) << score.model << " " << score.ahead;
+  }
+}
+
+// The upper end of an 80 % interval leaves out half of the other 20 %.
+TEST(Outlook, UpperEndsHoldAsOftenAsTheySay) {
+  std::mt19937 random{3};
+  std::normal_distribution<double> noise{0, 4};
+  Outlook outlook;
+  for (std::size_t i = 0; i < 3000; ++i) {
+    outlook.observe(std::max(wave(i) + noise(random), 0.0));
+  }
+  for (const HorizonScore& score : outlook.scores()) {
+    if (score.ahead > 48) continue;
+    EXPECT_NEAR(score.held, 0.9, 0.05) << score.model << " " << score.ahead;
+    EXPECT_GT(score.judged, 150U);
+    EXPECT_LT(score.judged, score.count);
+    EXPECT_NEAR(score.mean, 50, 3);
+  }
+}
+
+// What was not seen cannot have proved a forecast right.
+TEST(Outlook, ScoresNothingByWhatIsMissing) {
+  Outlook outlook;
+  for (std::size_t i = 0; i < 600; ++i) outlook.observe(wave(i));
+  const std::vector<HorizonScore> before = outlook.scores();
+  for (std::size_t i = 0; i < 48; ++i) {
+    outlook.observe(std::numeric_limits<double>::quiet_NaN());
+  }
+  const std::vector<HorizonScore> after = outlook.scores();
+  ASSERT_EQ(after.size(), before.size());
+  for (std::size_t i = 0; i < after.size(); ++i) {
+    EXPECT_EQ(after[i].count, before[i].count) << after[i].ahead;
+  }
+}
+
+TEST(Outlook, UsesTheListedModelsAlone) {
+  Outlook outlook{{.models = {HorizonModelType::kArima}}};
+  for (std::size_t i = 0; i < 400; ++i) outlook.observe(wave(i));
+  for (const HorizonScore& score : outlook.scores()) {
+    const std::string model = score.model;
+    EXPECT_TRUE(model == "arima" || model == kCombined || model == kChosen)
+        << model;
+  }
+  EXPECT_TRUE(outlook.forecast(12));
+}
+
+TEST(Outlook, LooksNoFurtherAheadThanItIsToAndSeesTheSame) {
+  Outlook near{{.ahead_max = 24}};
+  Outlook far;
+  for (std::size_t i = 0; i < 1000; ++i) {
+    near.observe(wave(i));
+    far.observe(wave(i));
+  }
+  for (const HorizonScore& score : near.scores()) EXPECT_LE(score.ahead, 48U);
+  for (const std::size_t ahead : {1U, 12U, 24U}) {
+    EXPECT_EQ(near.forecast(ahead)->high, far.forecast(ahead)->high);
   }
 }
 

@@ -16,6 +16,7 @@ namespace {
 
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 // Every key, with a value that is not its default.
 const std::vector<KeyCase>& every_key() {
@@ -47,6 +48,28 @@ const std::vector<KeyCase>& every_key() {
        [](Config& c) { c.journal.bytes_max = 200'000'000; }},
       {"journal: {segment_bytes: 65536}",
        [](Config& c) { c.journal.segment_bytes = 65'536; }},
+      {"predictive_scaling: {enabled: true}",
+       [](Config& c) { c.predictive.enabled = true; }},
+      {"predictive_scaling: {directory: /x}",
+       [](Config& c) { c.predictive.directory = "/x"; }},
+      {"predictive_scaling: {forecasting_horizon: 7200}",
+       [](Config& c) { c.predictive.forecasting_horizon = seconds{7200}; }},
+      {"predictive_scaling: {model_types: [lstm, arima]}",
+       [](Config& c) {
+         c.predictive.model_types = {ModelType::kLstm, ModelType::kArima};
+       }},
+      {"predictive_scaling: {model_types: [seasonal_naive]}",
+       [](Config& c) {
+         c.predictive.model_types = {ModelType::kSeasonalNaive};
+       }},
+      {"predictive_scaling: {confidence_threshold: 0.905}",
+       [](Config& c) { c.predictive.confidence_threshold = 0.905; }},
+      {"predictive_scaling: {confidence_threshold: 0.00001}",
+       [](Config& c) { c.predictive.confidence_threshold = 0.00001; }},
+      {"predictive_scaling: {lead_time: 0}",
+       [](Config& c) { c.predictive.lead_time = seconds{0}; }},
+      {"predictive_scaling: {forecast_accuracy_target: 1}",
+       [](Config& c) { c.predictive.forecast_accuracy_target = 1; }},
       {"edge: {quota_reaction_us: 500}",
        [](Config& c) { c.edge.quota_reaction = microseconds{500}; }},
       {"edge: {wait_climb_us: 700}",
@@ -92,6 +115,14 @@ TEST(DumpConfig, ParsesBackToTheSame) {
   }
 }
 
+TEST(DumpConfig, AnyShareParsesBackToTheSame) {
+  for (const double share : {0.0, 5e-324, 2.3e-308, 1e-5, 1.0 / 3, 1.0}) {
+    Config config;
+    config.predictive.confidence_threshold = share;
+    expect_to_parse_back(config);
+  }
+}
+
 TEST(DumpConfig, NamesEveryKey) {
   const std::string dump = dump_config(Config{});
   for (const KeyCase& key : every_key()) {
@@ -109,6 +140,7 @@ TEST(ParseConfig, RangesHoldAtBothEnds) {
       {"sense", "blame_sample", 1, 1000},
       {"journal", "bytes_max", 1 << 20, std::int64_t{1} << 40},
       {"journal", "segment_bytes", 1 << 16, std::int64_t{1} << 32},
+      {"predictive_scaling", "forecasting_horizon", 300, 86'400},
       {"edge", "quota_reaction_us", 0, 100'000},
       {"edge", "wait_climb_us", 0, 1'000'000},
       {"", "loop_priority", 0, 50},
@@ -146,6 +178,78 @@ TEST(ParseConfig, RefusesOtherWords) {
   EXPECT_EQ(error_of("log_level: trace"),
             "outrider.yaml:1: log_level: want one of error, warning, info, "
             "debug, got trace");
+}
+
+// As it stands there, but for the number of instances.
+TEST(ParseConfig, TakesTheSpecificationsPredictiveScaling) {
+  const auto config = parse(
+      "predictive_scaling:\n"
+      "  forecasting_horizon: 3600 # 1 hour\n"
+      "  model_types:\n"
+      "    - 'arima'\n"
+      "    - 'prophet'\n"
+      "    - 'lstm'\n"
+      "  confidence_threshold: 0.85\n"
+      "  lead_time: 300 # 5 minutes\n");
+  ASSERT_TRUE(config) << config.error().what;
+  Config expected;
+  expected.predictive.model_types = {ModelType::kArima, ModelType::kProphet,
+                                     ModelType::kLstm};
+  EXPECT_TRUE(*config == expected) << dump_config(*config);
+}
+
+TEST(ParseConfig, NumbersAreDecimalFractions) {
+  const auto error = [](const std::string& value) {
+    return error_of("predictive_scaling: {confidence_threshold: " + value +
+                    "}");
+  };
+  for (const char* good : {"0", "1", "0.5", "0.999", "1.0"}) {
+    EXPECT_EQ(error(good), "no error") << good;
+  }
+  for (const std::string& bad :
+       {std::string("1.01"), std::string("-0.1"), std::string("nan"),
+        std::string("inf"), std::string("1e-1"), std::string("85%"),
+        std::string("\"0.5\""), std::string("0.5.5"), std::string("yes")}) {
+    EXPECT_EQ(error(bad),
+              "outrider.yaml:1: predictive_scaling.confidence_threshold: want "
+              "0..1, got " +
+                  bad);
+  }
+}
+
+TEST(ParseConfig, ModelTypesAreAListOfKnownOnes) {
+  const auto error = [](const std::string& value) {
+    return error_of("predictive_scaling:\n  model_types: " + value);
+  };
+  const std::string names =
+      "arima, prophet, exponential_smoothing, seasonal_naive, lstm";
+  const std::string key = "outrider.yaml:2: predictive_scaling.model_types: ";
+  EXPECT_EQ(error("arima"), key + "want a list of " + names + ", got arima");
+  EXPECT_EQ(error("[]"), key + "want a list of " + names + ", got a list");
+  EXPECT_EQ(error("[arima, lstn]"),
+            key + "want each of " + names + " once at most, got lstn");
+  EXPECT_EQ(error("[arima, arima]"),
+            key + "want each of " + names + " once at most, got arima");
+  EXPECT_EQ(error("[[arima]]"),
+            key + "want each of " + names + " once at most, got a list");
+  EXPECT_EQ(error("[lstm]"),
+            key + "want another one as well: there is no lstm, got a list");
+}
+
+TEST(ParseConfig, NothingIsLedBeyondItsHorizon) {
+  EXPECT_EQ(error_of("predictive_scaling:\n  lead_time: 3601"),
+            "outrider.yaml:2: predictive_scaling.lead_time: want at most "
+            "forecasting_horizon (3600), got 3601");
+  // Against the default of 300.
+  EXPECT_TRUE(parse("predictive_scaling: {forecasting_horizon: 300}"));
+  Config base;
+  base.predictive.lead_time = seconds{900};
+  const auto config =
+      parse("predictive_scaling: {forecasting_horizon: 600}", base);
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().what,
+            "outrider.yaml:1: predictive_scaling.forecasting_horizon: want at "
+            "least lead_time (900), got 600");
 }
 
 TEST(ParseConfig, ModeIsFourOctalDigits) {

@@ -19,6 +19,7 @@
 #include "agent/core/peak_forecaster.h"
 #include "agent/journal.h"
 #include "agent/sys/clock.h"
+#include "tests/unit/shell/temporary_dir.h"
 
 namespace outrider {
 
@@ -31,19 +32,6 @@ inline std::vector<std::byte> bytes_of(const std::string& path) {
   for (const char c : text) bytes.push_back(static_cast<std::byte>(c));
   return bytes;
 }
-
-/// Gone with all that is in it.
-class TemporaryDir {
- public:
-  TemporaryDir() { EXPECT_NE(::mkdtemp(path_.data()), nullptr); }
-  TemporaryDir(const TemporaryDir&) = delete;
-  TemporaryDir& operator=(const TemporaryDir&) = delete;
-  ~TemporaryDir() { std::filesystem::remove_all(path_); }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_ = "/tmp/outrider-journal-XXXXXX";
-};
 
 /// A Controller with VMs, and its journal.
 class Host {

@@ -17,8 +17,6 @@ constexpr float kDoubtMost = 50;
 constexpr float kErrorMost = 4;
 constexpr float kInputMost = 20;
 constexpr float kRecentKept = 0.99F;
-// For nothing: less would become a number that is slow to count with.
-constexpr float kTiny = 1e-30F;
 
 }  // namespace
 

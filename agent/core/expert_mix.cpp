@@ -28,10 +28,8 @@ constexpr float kErrorGain = 0.05F;
 constexpr float kPushGain = 0.02F;
 constexpr float kPushLeast = 0.02F;
 constexpr float kPushMost = 50;
-// Of the unit: what is less is no difference.
-// For nothing: less would become a number that is slow to count with.
-constexpr float kTiny = 1e-30F;
 constexpr std::uint32_t kStepsMost = 1U << 24;  // as a float has them
+// Of the unit: what is less is no difference.
 constexpr float kLossLeast = 1e-7F;
 // The power that weighs losses, 16: nearly who leads is followed.
 constexpr int kSquarings = 4;

@@ -52,8 +52,6 @@ class ForecastTruth {
   static constexpr float kScoredMost = 1U << 24;  // as a float counts
   static constexpr float kGain = 0.002F;
   static constexpr float kMost = 1e6F;  // of what there was next to nothing of
-  // For nothing: less would become a number that is slow to count with.
-  static constexpr float kTiny = 1e-30F;
 
   Quad by_peak(Quad of_all) const {
     const Quad shares = lesser(of_all / peak_, quad_of(kMost));

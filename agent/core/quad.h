@@ -11,6 +11,10 @@ using Quad = float __attribute__((vector_size(16)));
 /// Of all that is kept of a series, the most: its square is a float still.
 inline constexpr float kFigureMost = 1e18F;
 
+/// Stands for nothing where figures fade: less would become a number that is
+/// slow to count with.
+inline constexpr float kTiny = 1e-30F;
+
 /// All four are `value`.
 inline Quad quad_of(float value) { return Quad{} + value; }
 inline Quad lesser(Quad a, Quad b) { return _mm_min_ps(a, b); }

@@ -36,13 +36,14 @@ __m128i load(const std::int16_t* from) {
   return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
 }
 
-/// Shape: at most Season::kSteps, none above Season::kWhole: a lane's sum of
-/// 256 squares is within 32 bits.
 std::uint32_t sum_of(__m128i lanes) {
   std::array<std::uint32_t, 4> each;
   std::memcpy(each.data(), &lanes, sizeof(each));
   return each[0] + each[1] + each[2] + each[3];
 }
+
+/// Shape: at most Season::kSteps of 0 .. Season::kWhole: 1,024 squares are
+/// within 32 bits.
 std::uint32_t squared_difference(const std::int16_t* a, const std::int16_t* b,
                                  std::size_t count) {
   __m128i squares = _mm_setzero_si128();

@@ -18,7 +18,8 @@ constexpr std::int64_t kFine = 256;
 // What is foreseen for the prediction horizon is taken in one step once so much
 // of it is needed.
 constexpr std::int64_t kRampPermille = 100;
-// Times as long is waited before a cap is lowered by less than half.
+// Times as long is waited before a cap comes down of which half is needed
+// still.
 constexpr int kPartPatience = 4;
 
 }  // namespace

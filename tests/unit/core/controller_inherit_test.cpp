@@ -37,6 +37,13 @@ class Vm {
   Noise noise_{7};
 };
 
+/// One that has had that VM for a minute.
+struct LearnedBench : Bench {
+  LearnedBench() : Bench(enforcing(), make_forecaster) {
+    Vm(*this).run(kLearning);
+  }
+};
+
 double cap_of(Bench& bench) {
   return static_cast<double>(bench.state(1).target.count());
 }
@@ -56,9 +63,7 @@ TEST(ControllerInherit, DecidesWithinATenthOfTheDecisionBefore) {
 }
 
 TEST(ControllerInherit, WithoutItAVmBeginsGenerously) {
-  Bench before(enforcing(), make_forecaster);
-  Vm vm(before);
-  vm.run(kLearning);
+  LearnedBench before;
   Bench after(enforcing(), make_forecaster);
   Vm again(after);
   again.run(kTick * 10);
@@ -66,9 +71,7 @@ TEST(ControllerInherit, WithoutItAVmBeginsGenerously) {
 }
 
 TEST(ControllerInherit, WhatIsTooOldIsDropped) {
-  Bench before(enforcing(), make_forecaster);
-  Vm vm(before);
-  vm.run(kLearning);
+  LearnedBench before;
   Bench after(enforcing(), make_forecaster);
   after.controller().inherit(before.controller(), seconds{20});
   Vm again(after);
@@ -77,9 +80,7 @@ TEST(ControllerInherit, WhatIsTooOldIsDropped) {
 }
 
 TEST(ControllerInherit, AnotherClockIsAnotherSeries) {
-  Bench before(enforcing(), make_forecaster);
-  Vm vm(before);
-  vm.run(kLearning);
+  LearnedBench before;
   Policy policy = enforcing();
   policy.shadow.prediction_horizon *= 2;
   Bench after(policy, make_forecaster);
@@ -90,9 +91,7 @@ TEST(ControllerInherit, AnotherClockIsAnotherSeries) {
 }
 
 TEST(ControllerInherit, AVmThatComesLateHasMissedMore) {
-  Bench before(enforcing(), make_forecaster);
-  Vm vm(before);
-  vm.run(kLearning);
+  LearnedBench before;
   Bench after(enforcing(), make_forecaster);
   after.controller().inherit(before.controller(), milliseconds{300});
   after.run(minutes{5});
@@ -103,9 +102,7 @@ TEST(ControllerInherit, AVmThatComesLateHasMissedMore) {
 
 // One that went on waiting through another restart.
 TEST(ControllerInherit, WhatWaitsGrowsOlder) {
-  Bench first(enforcing(), make_forecaster);
-  Vm vm(first);
-  vm.run(kLearning);
+  LearnedBench first;
   Bench second(enforcing(), make_forecaster);
   second.controller().inherit(first.controller(), milliseconds{300});
   second.run(minutes{5});
@@ -117,9 +114,7 @@ TEST(ControllerInherit, WhatWaitsGrowsOlder) {
 }
 
 TEST(ControllerInherit, WhatWaitsMayHaveAnotherClock) {
-  Bench first(enforcing(), make_forecaster);
-  Vm vm(first);
-  vm.run(kLearning);
+  LearnedBench first;
   Bench second(enforcing(), make_forecaster);
   second.controller().inherit(first.controller(), milliseconds{300});
   Policy policy = enforcing();
@@ -133,9 +128,7 @@ TEST(ControllerInherit, WhatWaitsMayHaveAnotherClock) {
 
 // The series that the cap is driven by was dropped: it learns before it cuts.
 TEST(ControllerInherit, PartOfItIsNotEnoughToCutBy) {
-  Bench before(enforcing(), make_forecaster);
-  Vm vm(before);
-  vm.run(kLearning);
+  LearnedBench before;
   Bench after(enforcing(), make_forecaster);
   after.controller().inherit(before.controller(), seconds{20});
   Vm again(after);
@@ -163,9 +156,7 @@ TEST(ControllerLearned, OfManyTheOldestAreForgotten) {
 }
 
 TEST(ControllerLearned, GoesWithAVmToAnotherHost) {
-  Bench here(enforcing(), make_forecaster);
-  Vm vm(here);
-  vm.run(kLearning);
+  LearnedBench here;
   std::vector<std::byte> learned;
   EXPECT_FALSE(here.controller().give_learned(VmId{9}, learned));
   ASSERT_TRUE(here.controller().give_learned(VmId{1}, learned));
@@ -180,9 +171,7 @@ TEST(ControllerLearned, GoesWithAVmToAnotherHost) {
 }
 
 TEST(ControllerLearned, WhatIsNoneSuchIsRefusedAndNothingChanges) {
-  Bench here(enforcing(), make_forecaster);
-  Vm vm(here);
-  vm.run(kLearning);
+  LearnedBench here;
   std::vector<std::byte> learned;
   ASSERT_TRUE(here.controller().give_learned(VmId{1}, learned));
   Policy policy = enforcing();

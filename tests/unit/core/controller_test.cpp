@@ -79,6 +79,53 @@ TEST(Controller, LowersOnceAfterAWhile) {
   EXPECT_EQ(plan[0].reason, Reason::kLower);
 }
 
+/// It has held 1,200 for a while, and now is to need less.
+struct HoldingMuch : Bench {
+  HoldingMuch() : Bench(enforcing()) {
+    add(1, "a", 2);
+    run(seconds{8});
+    foretold = flat(1200);
+    run(seconds{1});
+  }
+};
+
+// What is left of a burst goes out of the window over a whole cap period.
+TEST(Controller, LowersOnceAtTheEndOfABurst) {
+  HoldingMuch bench;
+  bench.foretold = flat(950);
+  EXPECT_TRUE(caps_of(bench.run(milliseconds{200})).empty());
+  std::vector<Action> writes;
+  for (const std::int64_t left : {750, 550, 350, 150, 0}) {
+    bench.foretold = flat(left);
+    for (const Action& write : caps_of(bench.tick())) writes.push_back(write);
+  }
+  for (const Action& write : caps_of(bench.run(seconds{1}))) {
+    writes.push_back(write);
+  }
+  ASSERT_EQ(writes.size(), 1U);
+  EXPECT_LT(writes[0].value, 400);
+}
+
+TEST(Controller, LowersByAPartAfterLonger) {
+  HoldingMuch bench;
+  bench.foretold = flat(800);
+  EXPECT_TRUE(caps_of(bench.run(milliseconds{400})).empty());
+  const auto plan = caps_of(bench.run(milliseconds{200}));
+  ASSERT_EQ(plan.size(), 1U);
+  EXPECT_LT(plan[0].value, 1100);
+}
+
+// Else a need that falls for long would keep all it had.
+TEST(Controller, LowersWhileTheNeedFallsForLong) {
+  HoldingMuch bench;
+  std::size_t writes = 0;
+  for (int i = 0; i < 12; ++i) {
+    bench.foretold = flat(1200 - 70 * (i + 1));
+    writes += caps_of(bench.tick()).size();
+  }
+  EXPECT_GE(writes, 1U);
+}
+
 TEST(Controller, WritesNothingInSteadyState) {
   Bench bench(enforcing());
   bench.add(1, "a", 1, MilliCpus{100});  // a spinner capped by its owner

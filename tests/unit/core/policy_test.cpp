@@ -210,6 +210,8 @@ TEST(Resolve, RoundsTheQuantileToTheNearest) {
   EXPECT_EQ(resolve(policy, vm_of(1)).quantile_permille, 667);
   production.price_reserved = 4;  // 333.3
   EXPECT_EQ(resolve(policy, vm_of(1)).quantile_permille, 333);
+  production.price_stalled = 9996;  // 999.6: no forecast says that
+  EXPECT_EQ(resolve(policy, vm_of(1)).quantile_permille, 990);
 }
 
 TEST(ResolveProperty, KeepsTheInvariantAndTheOwnersCap) {

@@ -34,6 +34,7 @@ class Quantity {
 };
 
 using MilliCpus = Quantity<struct MilliCpusTag, std::int64_t>;  // 1000 = 1 CPU
+using Bytes = Quantity<struct BytesTag, std::int64_t>;
 
 /// A VM as this agent knows it: given out in rising order, never used twice.
 enum class VmId : std::uint32_t {};

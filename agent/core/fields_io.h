@@ -27,6 +27,7 @@ inline constexpr std::size_t kFieldTextMax = 4'096;
 inline constexpr std::size_t kFieldLongTextMax = std::size_t{1} << 20;
 inline constexpr std::size_t kFieldListMax = 65'536;
 inline constexpr std::int64_t kMilliCpusMax = std::int64_t{1} << 44;
+inline constexpr std::int64_t kBytesMax = std::int64_t{1} << 52;
 inline constexpr std::int64_t kLimitMax = std::int64_t{1} << 31;    // milli-CPU
 inline constexpr std::int64_t kRatioMax = 100'000;                  // permille
 inline constexpr std::int64_t kInstantMax = std::int64_t{1} << 61;  // ns
@@ -86,6 +87,7 @@ class FieldWriter {
     bytes_.varint(value);
   }
   void put(MilliCpus value) { put(value.count()); }
+  void put(Bytes value) { put(value.count()); }
   void put(Duration value) { put(std::int64_t{value.count()}); }
   void put(Instant value) { put(value.time_since_epoch()); }
   void put(const std::string& value) {
@@ -169,6 +171,7 @@ class FieldReader {
     want(value == number);
   }
   void get(MilliCpus& value) { value = MilliCpus{signed_value(kMilliCpusMax)}; }
+  void get(Bytes& value) { value = Bytes{signed_value(kBytesMax)}; }
   void get(Duration& value) { value = Duration{signed_value(kDurationMax)}; }
   void get(Instant& value) {
     value = Instant{Duration{signed_value(kInstantMax)}};
@@ -239,17 +242,42 @@ void fields(Io& io, Field<Io, ShadowPolicy>& all) {
 }
 
 template <class Io>
+void fields(Io& io, Field<Io, MemoryClassPolicy>& all) {
+  auto& [floor, balloon] = all;
+  io(floor, balloon);
+  want(io, floor >= 0 && floor <= 1000);
+}
+
+template <class Io>
+void fields(Io& io, Field<Io, MemoryPolicy>& all) {
+  auto& [mode, period, horizon, host_share, take, guest_spare, confirm, learn,
+         give_after, classes] = all;
+  io(mode, period, horizon, host_share, take, guest_spare, confirm, learn,
+     give_after, classes);
+  constexpr Duration kMost = std::chrono::hours{1};
+  want(io, period >= std::chrono::milliseconds{1} && period <= kMost &&
+               horizon >= std::chrono::seconds{1} && horizon <= kMost);
+  want(io, host_share >= 0 && host_share <= 1000 && take.count() >= 0 &&
+               guest_spare >= 0 && guest_spare <= 1000);
+  want(io, confirm >= Duration{} && confirm <= kMost && learn >= Duration{} &&
+               learn <= kMost && give_after >= Duration{} &&
+               give_after <= kMost);
+}
+
+template <class Io>
 void fields(Io& io, Field<Io, VmRule>& all) {
-  auto& [match, vm_class, mode, floor, ceiling, weight] = all;
-  io(match, vm_class, mode, floor, ceiling, weight);
+  auto& [match, vm_class, mode, floor, ceiling, weight, memory_floor, balloon] =
+      all;
+  io(match, vm_class, mode, floor, ceiling, weight, memory_floor, balloon);
   want(io, weight >= -1 && weight <= 1'000'000 && floor.count() <= kLimitMax &&
                ceiling.count() <= kLimitMax);
+  want(io, memory_floor.count() >= -1 && balloon >= -1 && balloon <= 1);
 }
 
 template <class Io>
 void fields(Io& io, Field<Io, Policy>& all) {
-  auto& [mode, cpu, shadow, classes, default_class, vms] = all;
-  io(mode, cpu, shadow, classes, default_class, vms);
+  auto& [mode, cpu, memory, shadow, classes, default_class, vms] = all;
+  io(mode, cpu, memory, shadow, classes, default_class, vms);
 }
 
 template <class Io>

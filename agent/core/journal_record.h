@@ -29,7 +29,7 @@ namespace outrider {
 class FieldReader;
 
 inline constexpr std::string_view kJournalMagic = "OUTRDECI";
-inline constexpr std::uint16_t kJournalVersion = 6;
+inline constexpr std::uint16_t kJournalVersion = 7;
 
 // A tick beyond these is not recordable: the segment ends, and a new one
 // begins. They keep what is computed from any bytes within 64 bits.

@@ -19,15 +19,6 @@ bool is_same_uuid(std::string_view a, std::string_view b) {
                     [](char x, char y) { return lower(x) == lower(y); });
 }
 
-const VmRule* find_rule(const Policy& policy, const VmFacts& vm) {
-  const auto rule =
-      std::ranges::find_if(policy.vms, [&vm](const VmRule& candidate) {
-        return is_same_uuid(candidate.match, vm.uuid) ||
-               matches(candidate.match, vm.name);
-      });
-  return rule == policy.vms.end() ? nullptr : &*rule;
-}
-
 // Rounded to the nearest; no more than is tracked.
 std::int64_t quantile_permille(const ClassPolicy& prices) {
   const std::int64_t both = prices.price_stalled + prices.price_reserved;
@@ -67,8 +58,18 @@ MilliCpus least_cap(Duration cap_period) {
                    cap_period.count()};
 }
 
+const VmRule* find_rule(const Policy& policy, std::string_view name,
+                        std::string_view uuid) {
+  const auto rule =
+      std::ranges::find_if(policy.vms, [=](const VmRule& candidate) {
+        return is_same_uuid(candidate.match, uuid) ||
+               matches(candidate.match, name);
+      });
+  return rule == policy.vms.end() ? nullptr : &*rule;
+}
+
 VmPolicy resolve(const Policy& policy, const VmFacts& vm) {
-  const VmRule* named = find_rule(policy, vm);
+  const VmRule* named = find_rule(policy, vm.name, vm.uuid);
   const VmRule rule =
       named != nullptr ? *named
                        : VmRule{.match = {}, .vm_class = policy.default_class};

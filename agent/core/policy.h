@@ -98,6 +98,38 @@ struct ShadowPolicy {
   friend bool operator==(const ShadowPolicy&, const ShadowPolicy&) = default;
 };
 
+/// What a class means for memory.
+struct MemoryClassPolicy {
+  std::int64_t floor_permille = 500;  // of the guest's memory: never taken
+  bool balloon = true;                // the rest may be, while it lies idle
+
+  friend bool operator==(const MemoryClassPolicy&,
+                         const MemoryClassPolicy&) = default;
+};
+
+/// How host memory is kept free ahead of what guests are about to touch.
+struct MemoryPolicy {
+  Mode mode = Mode::kObserve;                        // of this resource
+  Duration period = std::chrono::milliseconds{100};  // between two decisions
+  // What guests may touch in this time is kept free. 2 to 12 s.
+  Duration horizon = std::chrono::seconds{10};
+  std::int64_t host_share_permille = 30;  // of the host's memory, for itself
+  Bytes take_per_second{std::int64_t{128} << 20};  // from one guest, at most
+  // Of a guest's memory: so much is left available to it.
+  std::int64_t guest_spare_permille = 100;
+  Duration confirm = std::chrono::seconds{5};  // in which a guest is to move
+  Duration learn = std::chrono::seconds{30};   // before the first is taken
+  Duration give_after = std::chrono::seconds{30};  // that nothing was short
+  // In the order of VmClass.
+  std::array<MemoryClassPolicy, kVmClasses> classes = {
+      MemoryClassPolicy{.floor_permille = 1000, .balloon = false},
+      MemoryClassPolicy{.floor_permille = 500},
+      MemoryClassPolicy{.floor_permille = 250},
+      MemoryClassPolicy{.floor_permille = 100}};
+
+  friend bool operator==(const MemoryPolicy&, const MemoryPolicy&) = default;
+};
+
 /// What an operator chose for the VMs that `match` names: the first rule that
 /// matches counts. -1: as the class says.
 struct VmRule {
@@ -107,6 +139,8 @@ struct VmRule {
   MilliCpus floor{-1};
   MilliCpus ceiling{-1};
   std::int64_t weight = -1;
+  Bytes memory_floor{-1};
+  std::int8_t balloon = -1;  // 0: nothing is taken from it; 1: it may be
 
   friend bool operator==(const VmRule&, const VmRule&) = default;
 };
@@ -114,6 +148,7 @@ struct VmRule {
 struct Policy {
   Mode mode = Mode::kObserve;  // of the host
   CpuPolicy cpu;
+  MemoryPolicy memory;
   ShadowPolicy shadow;
   // In the order of VmClass.
   std::array<ClassPolicy, kVmClasses> classes = {
@@ -182,6 +217,10 @@ MilliCpus least_cap(Duration cap_period);
 /// Properties (each has a test): keeps the invariant of VmPolicy; never above
 /// the owner's cap, but for what the kernel takes at least.
 VmPolicy resolve(const Policy& policy, const VmFacts& vm);
+
+/// The first rule that names the VM; nullptr: none does.
+const VmRule* find_rule(const Policy& policy, std::string_view name,
+                        std::string_view uuid);
 
 /// True if `text` is what `pattern` says: * is any text, ? any one character,
 /// all else itself. At most pattern times text steps.

@@ -211,6 +211,7 @@ void ZoneinfoParser::begin_zone(std::string_view line) {
   }
   zone_ = NodeMemory{.node = static_cast<std::uint32_t>(*node)};
   figures_ = 0;
+  is_empty_ = false;
   in_zone_ = true;
 }
 
@@ -221,6 +222,8 @@ void ZoneinfoParser::end_zone() {
     is_bad_ = true;
     return;
   }
+  // From 6.12 on a zone without a page has watermarks all the same.
+  if (is_empty_) return;
   zones_.low_watermark += zone_.low;
   zones_.high_watermark += zone_.high;
   const auto end = zones_.room.begin() + static_cast<int>(zones_.count);
@@ -265,6 +268,8 @@ void ZoneinfoParser::add_line(std::string_view line) {
     add_figure(&NodeMemory::low, take_word(line));
   } else if (key == "high") {
     add_figure(&NodeMemory::high, take_word(line));
+  } else if (key == "managed") {
+    is_empty_ = take_word(line) == "0";
   }
 }
 

@@ -96,6 +96,7 @@ class ZoneinfoParser {
   NodeMemory zone_;
   int figures_ = 0;  // of this zone: free, low, high
   bool in_zone_ = false;
+  bool is_empty_ = false;
   bool is_bad_ = false;
   std::array<char, 128> carried_{};  // its longest lines have about 80
   std::size_t carried_bytes_ = 0;

@@ -54,6 +54,7 @@ class Agent::Loop {
   EventLoop& events() { return events_; }
   const Demand& second() const { return second_; }
   CpuControl& cpu() { return *cpu_; }
+  MemoryControl& memory() { return *memory_; }
 
  private:
   Result<> open_cgroups();
@@ -75,6 +76,7 @@ class Agent::Loop {
   EventLoop events_;
   std::optional<CgroupTree> cgroups_;
   std::optional<CpuControl> cpu_;
+  std::optional<MemoryControl> memory_;
   std::optional<AttachedVms> vms_;
   std::optional<VmFinder> finder_;
   std::optional<PeriodicTimer> tick_timer_;
@@ -183,8 +185,16 @@ Result<> Agent::Loop::start() {
           .cgroups = cgroups,
           .events = events_,
           .on_new_process = [this](pid_t pid) { on_new_process(pid); },
-          .on_came = [this](const Vm& vm) { cpu_->came(vm); },
-          .on_gone = [this](VmId vm) { cpu_->gone(vm); },
+          .on_came =
+              [this](const Vm& vm) {
+                cpu_->came(vm);
+                memory_->came(vm);
+              },
+          .on_gone =
+              [this](VmId vm) {
+                cpu_->gone(vm);
+                memory_->gone(vm);
+              },
           .on_edge = [this](const SensorEvent& event) { cpu_->edge(event); }});
   auto sensor = vms_->open();
   if (!sensor) return pass(sensor, "start");
@@ -195,6 +205,14 @@ Result<> Agent::Loop::start() {
                                           .events = events_,
                                           .cpus = online_cpus()});
   cpu_->start();
+  memory_.emplace(config_,
+                  MemoryControl::World{
+                      .proc = proc_, .cgroups = cgroups, .events = events_});
+  memory_->start();
+  if (!memory_->cannot().empty()) {
+    host_degraded_.push_back(
+        {"memory: " + memory_->cannot(), "no memory is watched or kept free"});
+  }
   // The watch comes before the first scan, so that nothing falls between.
   finder_.emplace(VmFinder::make(config_.discovery, proc_, cgroups));
   auto watched = watch_everything();
@@ -225,6 +243,7 @@ Result<> Agent::Loop::run() {
   }
   notify_stopping();
   cpu_->stop();
+  memory_->stop();
   log_info("stopped vms={} ticks={}", vms_->vms().size(), ticks_);
   return {};
 }
@@ -285,6 +304,7 @@ void Agent::Loop::tick() {
   }
   const Sample& now = vms_->sample();
   cpu_->tick(ticks_series_.update(now), now);
+  memory_->tick(now.taken);
   if (now.taken >= second_due_) {
     second_due_ = now.taken + std::chrono::seconds{1};
     second_ = seconds_series_.update(now);
@@ -294,7 +314,7 @@ void Agent::Loop::tick() {
   // Last, and an edge waits for no more than one piece of it.
   do {
     vms_->take_events();
-  } while (cpu_->ponder());
+  } while (cpu_->ponder() || memory_->ponder());
 }
 
 void Agent::Loop::beat() {
@@ -403,6 +423,7 @@ const Sample& Agent::sample() { return loop_->attached().sample(); }
 const Demand& Agent::demand() const { return loop_->second(); }
 AgentStatus Agent::status() const { return loop_->status(); }
 CpuControl& Agent::cpu() { return loop_->cpu(); }
+MemoryControl& Agent::memory() { return loop_->memory(); }
 EventLoop& Agent::events() { return loop_->events(); }
 Result<> Agent::run() { return loop_->run(); }
 

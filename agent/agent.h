@@ -13,6 +13,7 @@
 #include "agent/core/demand.h"
 #include "agent/core/sample.h"
 #include "agent/cpu_control.h"
+#include "agent/memory_control.h"
 #include "agent/sys/event_loop.h"
 #include "agent/vm.h"
 
@@ -61,6 +62,7 @@ class Agent {
   const Demand& demand() const;
   AgentStatus status() const;
   CpuControl& cpu();
+  MemoryControl& memory();
 
   /// For the doors: what is watched here is served by `run`.
   EventLoop& events();

@@ -5,11 +5,14 @@
 
 #include <string>
 
+#include "agent/core/memory_policy.h"
+
 namespace outrider {
 namespace {
 
 using std::chrono::microseconds;
 using std::chrono::milliseconds;
+using std::chrono::seconds;
 
 // In the order of their enumerators.
 constexpr std::array<std::string_view, 2> kProfileNames = {"fast", "spec1"};
@@ -21,6 +24,7 @@ constexpr std::array<std::string_view, 2> kOnVmExitNames = {"suspend",
 
 constexpr IntegerRange kMilliCpus = {0, 10'000'000};  // beyond any host
 constexpr IntegerRange kWeight = {1, 10'000};         // cgroup v2, cpu.weight
+constexpr IntegerRange kMebibytes = {0, std::int64_t{1} << 28};  // 256 TiB
 constexpr IntegerRange kPrice = {1, 1'000'000};
 constexpr std::size_t kRulesMax = 1024;
 constexpr std::size_t kMatchBytesMax = 255;
@@ -54,6 +58,14 @@ Duration read_time(Fields& fields, std::string_view key, IntegerRange range,
                              std::chrono::duration_cast<Unit>(base).count())};
 }
 
+Bytes read_mib(Fields& fields, std::string_view key, IntegerRange range,
+               Bytes base) {
+  const std::int64_t mib = kMebibyte.count();
+  const std::int64_t count = fields.integer(
+      key, range, base.count() < 0 ? base.count() : base.count() / mib);
+  return Bytes{count < 0 ? count : count * mib};
+}
+
 CpuPolicy read_cpu(Fields& fields, const CpuPolicy& base) {
   return {
       .mode = choose(fields, "mode", kModeNames, base.mode),
@@ -75,6 +87,37 @@ CpuPolicy read_cpu(Fields& fields, const CpuPolicy& base) {
       .writes_per_minute = fields.integer("writes_per_minute", {1, 60'000},
                                           base.writes_per_minute),
       .weights = fields.boolean("weights", base.weights)};
+}
+
+MemoryPolicy read_memory(Fields& fields, const MemoryPolicy& base) {
+  return {
+      .mode = choose(fields, "mode", kModeNames, base.mode),
+      .period =
+          read_time<milliseconds>(fields, "period_ms", {10, 1000}, base.period),
+      .horizon = read_time<seconds>(fields, "horizon_s", {2, 12}, base.horizon),
+      .host_share_permille = read_percent(fields, "host_share_percent", {0, 50},
+                                          base.host_share_permille),
+      .take_per_second = read_mib(fields, "take_mib_per_second", {4, 65'536},
+                                  base.take_per_second),
+      .guest_spare_permille = read_percent(fields, "guest_spare_percent",
+                                           {1, 50}, base.guest_spare_permille),
+      .confirm = read_time<seconds>(fields, "confirm_s", {1, 60}, base.confirm),
+      .learn = read_time<seconds>(fields, "learn_s", {0, 3600}, base.learn),
+      .give_after = read_time<seconds>(fields, "give_after_s", {1, 3600},
+                                       base.give_after),
+      .classes = base.classes};
+}
+
+MemoryClassPolicy read_memory_class(Fields& fields,
+                                    const MemoryClassPolicy& base) {
+  return {.floor_permille = read_percent(fields, "memory_floor_percent",
+                                         {0, 100}, base.floor_permille),
+          .balloon = fields.boolean("balloon_enabled", base.balloon)};
+}
+
+std::int8_t read_balloon(Fields& fields) {
+  if (!fields.has("balloon_enabled")) return VmRule{}.balloon;
+  return fields.boolean("balloon_enabled", true) ? 1 : 0;
 }
 
 // The specification has amounts per resource; CPU is the one there is.
@@ -139,7 +182,10 @@ VmRule read_rule(Fields& fields, VmClass default_class) {
               .mode = choose(fields, "mode", kModeNames, VmRule{}.mode),
               .floor = read_mcpu(fields, "floor_mcpu", VmRule{}.floor),
               .ceiling = read_mcpu(fields, "ceiling_mcpu", VmRule{}.ceiling),
-              .weight = fields.integer("weight", kWeight, VmRule{}.weight)};
+              .weight = fields.integer("weight", kWeight, VmRule{}.weight),
+              .memory_floor = read_mib(fields, "memory_floor_mib", kMebibytes,
+                                       VmRule{}.memory_floor),
+              .balloon = read_balloon(fields)};
   if (rule.match.size() > kMatchBytesMax)
     fields.refuse("match", fmt::format("at most {} bytes", kMatchBytesMax));
   if (rule.ceiling.count() >= 0 && rule.floor > rule.ceiling)
@@ -159,6 +205,9 @@ class Dump {
   }
   void put_percent(std::string_view key, std::int64_t permille) {
     put(key, permille / 10);
+  }
+  void put_mib(std::string_view key, Bytes amount) {
+    put(key, amount.count() / kMebibyte.count());
   }
   void put_cpu(std::string_view key, MilliCpus amount) {
     open(key);
@@ -195,6 +244,20 @@ void dump_cpu(Dump& dump, const CpuPolicy& cpu) {
   dump.close();
 }
 
+void dump_memory(Dump& dump, const MemoryPolicy& memory) {
+  dump.open("memory");
+  dump.put("mode", name_of(kModeNames, memory.mode));
+  dump.put_time<milliseconds>("period_ms", memory.period);
+  dump.put_time<seconds>("horizon_s", memory.horizon);
+  dump.put_percent("host_share_percent", memory.host_share_permille);
+  dump.put_mib("take_mib_per_second", memory.take_per_second);
+  dump.put_percent("guest_spare_percent", memory.guest_spare_permille);
+  dump.put_time<seconds>("confirm_s", memory.confirm);
+  dump.put_time<seconds>("learn_s", memory.learn);
+  dump.put_time<seconds>("give_after_s", memory.give_after);
+  dump.close();
+}
+
 void dump_shadow(Dump& dump, const ShadowPolicy& shadow) {
   dump.open("shadow");
   dump.put("PredictionHorizon", written(shadow.prediction_horizon));
@@ -210,7 +273,8 @@ void dump_shadow(Dump& dump, const ShadowPolicy& shadow) {
   dump.close();
 }
 
-void dump_class(Dump& dump, const ClassPolicy& its) {
+void dump_class(Dump& dump, const ClassPolicy& its,
+                const MemoryClassPolicy& memory) {
   dump.put("weight", its.weight);
   dump.put_percent("floor_percent", its.floor_permille);
   dump.put_percent("ceiling_percent", its.ceiling_permille);
@@ -218,6 +282,8 @@ void dump_class(Dump& dump, const ClassPolicy& its) {
   dump.put("price_stalled", its.price_stalled);
   dump.put("price_reserved", its.price_reserved);
   dump.put("idle", its.idle);
+  dump.put_percent("memory_floor_percent", memory.floor_permille);
+  dump.put("balloon_enabled", memory.balloon);
 }
 
 void dump_rule(Dump& dump, const VmRule& rule) {
@@ -227,6 +293,9 @@ void dump_rule(Dump& dump, const VmRule& rule) {
   if (rule.floor.count() >= 0) dump.put("floor_mcpu", rule.floor.count());
   if (rule.ceiling.count() >= 0) dump.put("ceiling_mcpu", rule.ceiling.count());
   if (rule.weight >= 0) dump.put("weight", rule.weight);
+  if (rule.memory_floor.count() >= 0)
+    dump.put_mib("memory_floor_mib", rule.memory_floor);
+  if (rule.balloon >= 0) dump.put("balloon_enabled", rule.balloon == 1);
 }
 
 }  // namespace
@@ -247,6 +316,9 @@ void read_policy(Fields& fields, Config& config) {
   fields.section("cpu", [&](Fields& section) {
     policy.cpu = read_cpu(section, policy.cpu);
   });
+  fields.section("memory", [&](Fields& section) {
+    policy.memory = read_memory(section, policy.memory);
+  });
   fields.section("shadow", [&](Fields& section) {
     config.tick_period =
         section.duration("MonitoringInterval", kTickPeriod, config.tick_period);
@@ -258,6 +330,8 @@ void read_policy(Fields& fields, Config& config) {
     for (std::size_t i = 0; i < kVmClasses; ++i)
       section.section(kVmClassNames[i], [&, i](Fields& its) {
         policy.classes[i] = read_class(its, policy.classes[i]);
+        policy.memory.classes[i] =
+            read_memory_class(its, policy.memory.classes[i]);
       });
   });
   policy.default_class =
@@ -275,11 +349,12 @@ void dump_policy(YAML::Emitter& out, const Config& config) {
   dump.put("profile", name_of(kProfileNames, config.profile));
   dump.put("mode", name_of(kModeNames, policy.mode));
   dump_cpu(dump, policy.cpu);
+  dump_memory(dump, policy.memory);
   dump_shadow(dump, policy.shadow);
   dump.open("classes");
   for (std::size_t i = 0; i < kVmClasses; ++i) {
     dump.open(kVmClassNames[i]);
-    dump_class(dump, policy.classes[i]);
+    dump_class(dump, policy.classes[i], policy.memory.classes[i]);
     dump.close();
   }
   dump.close();

@@ -99,6 +99,7 @@ ControlAnswer mode(Agent& agent, const ControlCall& call, JsonText& reply) {
   }
   auto done = cpu.set_mode(*wanted);
   if (!done) return refusal(std::move(done.error()));
+  agent.memory().set_mode(*wanted);
   reply.member("mode", mode_name(cpu.mode()));
   return {};
 }
@@ -124,6 +125,7 @@ ControlAnswer vm_mode(Agent& agent, const ControlCall& call, JsonText& reply) {
   }
   auto done = cpu.set_mode(vm->id, *wanted);
   if (!done) return refusal(std::move(done.error()));
+  agent.memory().set_mode(vm->id, *wanted);
   return {};
 }
 
@@ -148,6 +150,9 @@ ControlAnswer change_vm(Agent& agent, VmChange change, Mode then,
   }
   auto done = (cpu.*change)(vm->id);
   if (!done) return refusal(std::move(done.error()));
+  if (change == &CpuControl::let_go || change == &CpuControl::take_up) {
+    agent.memory().set_migrating(vm->id, change == &CpuControl::let_go);
+  }
   return {};
 }
 
@@ -194,6 +199,7 @@ ControlAnswer release(Agent& agent, const ControlCall& call, JsonText& reply) {
   if (!is_dry) {
     auto done = agent.cpu().release();
     if (!done) return refusal(std::move(done.error()));
+    agent.memory().set_mode(Mode::kObserve);
   }
   reply.member("dry_run", is_dry).key("knobs").array();
   for (const HeldBaseline& knob : held) {

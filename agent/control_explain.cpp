@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 
+#include "agent/control_memory.h"
 #include "agent/control_sample.h"
 #include "agent/cpu_control.h"
 #include "agent/effective_limits.h"
@@ -99,6 +100,10 @@ bool write_explanation(Agent& agent, const Vm& vm, JsonText& reply) {
   write_identity(reply, vm);
   write_state(*state, cpu.controller(), reply);
   write_outlook(cpu.foresight(), vm.identity.uuid, reply);
+  if (agent.memory().controller().find(vm.id) != nullptr) {
+    reply.key("memory");
+    write_vm_memory(agent.memory(), vm.id, reply);
+  }
   reply.key("writes").array();
   for (const LastAction& last : cpu.last_actions(vm.id)) {
     write_action(last.action, vm.identity.name, reply);

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "agent/control_cpu.h"
+#include "agent/control_memory.h"
 #include "agent/control_sample.h"
 
 namespace outrider {
@@ -241,6 +242,8 @@ std::vector<ControlVerb> control_verbs(Agent& agent, const Config& config) {
        }},
   };
   for (ControlVerb& verb : cpu_verbs(agent)) verbs.push_back(std::move(verb));
+  for (ControlVerb& verb : memory_verbs(agent))
+    verbs.push_back(std::move(verb));
   return verbs;
 }
 

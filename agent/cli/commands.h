@@ -31,6 +31,7 @@ void add_vm(const CommandSite& site);
 void add_mode(const CommandSite& site);
 void add_allocations(const CommandSite& site);
 void add_explain(const CommandSite& site);
+void add_memory(const CommandSite& site);
 void add_top(const CommandSite& site);
 void add_record(const CommandSite& site);
 void add_release(const CommandSite& site);

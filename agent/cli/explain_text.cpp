@@ -215,6 +215,7 @@ std::string explain_text(const json_t* reply) {
   return head_text(reply) + signals_text(json_object_get(reply, "signals")) +
          forecasts_text(json_object_get(reply, "forecasts")) +
          outlook_text(json_object_get(reply, "outlook")) +
+         vm_memory_text(json_object_get(reply, "memory")) +
          rule_text(json_object_get(reply, "rule")) +
          shadow_text(json_object_get(reply, "shadow")) +
          knobs_text(json_object_get(reply, "writes")) +

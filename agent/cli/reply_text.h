@@ -22,6 +22,11 @@ std::string allocations_text(const json_t* reply);
 /// Of the verb "explain": from what was seen of a VM to what was written.
 std::string explain_text(const json_t* reply);
 
+/// Of the verb "memory": the host's books, then a line a VM.
+std::string memory_text(const json_t* reply);
+/// What "explain" says of one VM's memory.
+std::string vm_memory_text(const json_t* vm);
+
 /// Of the verbs that change something, when they were asked with "dry_run".
 std::string dry_run_text(const json_t* reply);
 

@@ -47,6 +47,7 @@ int run_outrider(int argc, const char* const* argv) {
   add_vm(site);
   add_allocations(site);
   add_explain(site);
+  add_memory(site);
   add_top(site);
   add_record(site);
   add_release(site);

@@ -13,7 +13,8 @@ import tempfile
 
 BIN = os.environ.get("OUTRIDER_BUILD", "build/release") + "/bin"
 CLASSES = ("critical", "production", "development", "batch")
-UNITS = ("tests/unit/core/policy_keys_test.cpp",
+UNITS = ("tests/unit/core/memory_keys_test.cpp",
+         "tests/unit/core/policy_keys_test.cpp",
          "tests/unit/shell/foresight_test.cpp",
          "tests/unit/shell/journal_test.cpp")
 LABS = {"lab-keys": "tests/lab/cases/keys.py",
@@ -74,6 +75,15 @@ PROOF = {
     "cpu.lower_step_percent": "PolicyKeys.CpuLowerStep",
     "cpu.writes_per_minute": "PolicyKeys.CpuWritesPerMinute",
     "cpu.weights": "PolicyKeys.CpuWeights lab-keys-policy",
+    "memory.mode": "MemoryKeys.Mode",
+    "memory.period_ms": "lab-memory",
+    "memory.horizon_s": "MemoryKeys.Horizon",
+    "memory.host_share_percent": "MemoryKeys.HostShare",
+    "memory.take_mib_per_second": "MemoryKeys.TakePerSecond",
+    "memory.guest_spare_percent": "MemoryKeys.GuestSpare",
+    "memory.confirm_s": "MemoryKeys.Confirm",
+    "memory.learn_s": "MemoryKeys.Learn",
+    "memory.give_after_s": "MemoryKeys.GiveAfter",
     "shadow.PredictionHorizon": "PolicyKeys.ShadowPredictionHorizon",
     "shadow.reserve_horizon_ms": "PolicyKeys.ShadowReserveHorizon",
     "shadow.PreAllocationThreshold.cpu_mcpu":
@@ -92,6 +102,8 @@ PROOF = {
     "classes.*.price_stalled": "PolicyKeys.ClassPriceStalled",
     "classes.*.price_reserved": "PolicyKeys.ClassPriceReserved",
     "classes.*.idle": "PolicyKeys.ClassIdle lab-keys-policy",
+    "classes.*.memory_floor_percent": "MemoryKeys.ClassFloor",
+    "classes.*.balloon_enabled": "MemoryKeys.ClassBalloon",
     "default_class": "PolicyKeys.DefaultClass lab-keys-policy",
     "vms[].match": "PolicyKeys.VmMatch lab-keys-policy",
     "vms[].class": "PolicyKeys.VmClass lab-keys-policy",
@@ -99,13 +111,16 @@ PROOF = {
     "vms[].floor_mcpu": "PolicyKeys.VmFloor",
     "vms[].ceiling_mcpu": "PolicyKeys.VmCeiling lab-keys-policy",
     "vms[].weight": "PolicyKeys.VmWeight lab-keys-policy",
+    "vms[].memory_floor_mib": "MemoryKeys.VmFloor",
+    "vms[].balloon_enabled": "MemoryKeys.VmBalloon",
 }
 
 # Another name of tick_period_ms, which is the one that is printed.
 ALIASES = {"shadow.MonitoringInterval"}
 
 # A rule is printed with the keys that it has.
-RULE = "vms: [{match: a, floor_mcpu: 1, ceiling_mcpu: 2, weight: 3}]\n"
+RULE = ("vms: [{match: a, floor_mcpu: 1, ceiling_mcpu: 2, weight: 3, "
+        "memory_floor_mib: 4, balloon_enabled: true}]\n")
 
 
 def flatten(text):

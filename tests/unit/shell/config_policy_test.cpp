@@ -136,10 +136,39 @@ const std::vector<KeyCase> kRuleKeys = {
      [](Config& c) { add_rule(c).weight = 77; }},
 };
 
+const std::vector<KeyCase> kMemoryKeys = {
+    {"memory: {mode: enforce}",
+     [](Config& c) { c.policy.memory.mode = Mode::kEnforce; }},
+    {"memory: {period_ms: 50}",
+     [](Config& c) { c.policy.memory.period = milliseconds{50}; }},
+    {"memory: {horizon_s: 4}",
+     [](Config& c) { c.policy.memory.horizon = seconds{4}; }},
+    {"memory: {host_share_percent: 7}",
+     [](Config& c) { c.policy.memory.host_share_permille = 70; }},
+    {"memory: {take_mib_per_second: 64}",
+     [](Config& c) { c.policy.memory.take_per_second = Bytes{64 << 20}; }},
+    {"memory: {guest_spare_percent: 25}",
+     [](Config& c) { c.policy.memory.guest_spare_permille = 250; }},
+    {"memory: {confirm_s: 9}",
+     [](Config& c) { c.policy.memory.confirm = seconds{9}; }},
+    {"memory: {learn_s: 0}",
+     [](Config& c) { c.policy.memory.learn = seconds{0}; }},
+    {"memory: {give_after_s: 120}",
+     [](Config& c) { c.policy.memory.give_after = seconds{120}; }},
+    {"classes: {batch: {memory_floor_percent: 33}}",
+     [](Config& c) { c.policy.memory.classes[3].floor_permille = 330; }},
+    {"classes: {critical: {balloon_enabled: true}}",
+     [](Config& c) { c.policy.memory.classes[0].balloon = true; }},
+    {"vms: [{match: web, memory_floor_mib: 512}]",
+     [](Config& c) { add_rule(c).memory_floor = Bytes{512 << 20}; }},
+    {"vms: [{match: web, balloon_enabled: false}]",
+     [](Config& c) { add_rule(c).balloon = 0; }},
+};
+
 std::vector<KeyCase> every_key() {
   std::vector<KeyCase> all;
-  for (const auto* some :
-       {&kTopKeys, &kCpuKeys, &kShadowKeys, &kClassKeys, &kRuleKeys})
+  for (const auto* some : {&kTopKeys, &kCpuKeys, &kShadowKeys, &kClassKeys,
+                           &kRuleKeys, &kMemoryKeys})
     all.insert(all.end(), some->begin(), some->end());
   return all;
 }

@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/memory_control.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "agent/log.h"
+#include "agent/sys/clock.h"
+
+namespace outrider {
+namespace {
+
+// How long the end waits for QEMUs to take the last settings.
+constexpr Duration kPatience = std::chrono::seconds{1};
+constexpr Duration kTurn = std::chrono::milliseconds{20};
+
+std::int64_t to_mib(Bytes bytes) { return bytes.count() / kMebibyte.count(); }
+
+}  // namespace
+
+MemoryControl::MemoryControl(const Config& config, World world)
+    : world_(world), policy_(config.policy), controller_(config.policy) {}
+
+void MemoryControl::start() {
+  if (policy_.memory.mode == Mode::kObserve) return;
+  if (world_.cgroups == nullptr) {
+    cannot_ = "there is no cgroup v2 tree";
+    return;
+  }
+  auto sensor = MemorySensor::open(world_.proc, world_.cgroups);
+  if (!sensor) {
+    cannot_ = sensor.error().what;
+    return;
+  }
+  auto clients = qmp::Clients::make(world_.events);
+  if (!clients) {
+    cannot_ = clients.error().what;
+    return;
+  }
+  sensor_.emplace(std::move(*sensor));
+  clients_ = std::move(*clients);
+}
+
+void MemoryControl::came(const Vm& vm) {
+  if (!sensor_) return;
+  gone(vm.id);
+  auto attached = sensor_->attach(vm);
+  if (!attached) {
+    log_info("memory vm={} what=\"{}\" next=\"its memory is not watched\"",
+             one_word(vm.identity.name), escaped(attached.error().what));
+    return;
+  }
+  Known& known = known_[vm.id];
+  known.vm = vm;
+  controller_.add_vm(
+      {.id = vm.id, .name = vm.identity.name, .uuid = vm.identity.uuid});
+  inputs_.reserve(known_.size());
+  open_link(known);
+}
+
+void MemoryControl::open_link(Known& known) {
+  auto link = GuestLink::make(*clients_, world_.proc, known.vm);
+  if (!link) {
+    known.missing = link.error().what;
+    log_info("memory vm={} what=\"{}\" next=\"nothing is taken from it\"",
+             one_word(known.vm.identity.name), escaped(known.missing));
+    return;
+  }
+  known.link = std::move(*link);
+  if (is_enforced(known.vm.id)) known.link->want_statistics();
+}
+
+void MemoryControl::gone(VmId vm) {
+  if (known_.erase(vm) == 0) return;
+  controller_.remove_vm(vm);
+  (void)sensor_->detach(vm);  // it was attached: known_ had it
+}
+
+bool MemoryControl::is_enforced(VmId vm) const {
+  const MemoryState* state = controller_.find(vm);
+  return state != nullptr && state->policy.mode == Mode::kEnforce;
+}
+
+void MemoryControl::fill_inputs(const MemorySample& sample) {
+  inputs_.clear();
+  for (const VmMemory& vm : sample.vms) {
+    MemoryInput input;
+    input.vm = vm.id;
+    input.missing = vm.is_gone || !vm.current;
+    if (vm.current) input.resident = *vm.current;
+    if (vm.swap) input.swapped = *vm.swap;
+    if (vm.stat)
+      input.refaults = vm.stat->refaults_anon + vm.stat->refaults_file;
+    const auto known = known_.find(vm.id);
+    if (known != known_.end()) {
+      input.is_migrating = known->second.is_migrating;
+      if (known->second.link) {
+        const GuestFacts facts = known->second.link->facts();
+        input.size = facts.size;
+        input.balloon = facts.balloon;
+        input.fixed = facts.fixed;
+        input.guest = facts.guest;
+      }
+    }
+    inputs_.push_back(input);
+  }
+}
+
+void MemoryControl::tick(Instant now) {
+  if (!sensor_ || now < due_) return;
+  due_ = now + policy_.memory.period;
+  for (auto& [id, known] : known_) {
+    const MemoryState* state = controller_.find(id);
+    const bool moves =
+        state != nullptr && state->cooperation == Cooperation::kAsked;
+    if (!known.link) continue;
+    known.link->refresh(
+        now, moves ? GuestLink::Pace::kClose : GuestLink::Pace::kEasy);
+  }
+  const MemorySample& sample = sensor_->read(now);
+  fill_inputs(sample);
+  HostMemoryInput host;
+  host.missing = !sample.host.amounts;
+  if (sample.host.amounts) {
+    host.total = sample.host.amounts->total;
+    host.available = sample.host.amounts->available;
+  }
+  carry_out(controller_.tick({.now = now, .host = host, .vms = inputs_}), now);
+}
+
+void MemoryControl::carry_out(std::span<const MemoryAction> plan, Instant now) {
+  for (const MemoryAction& action : plan) {
+    const auto known = known_.find(action.vm);
+    if (known == known_.end()) continue;
+    const bool is_advice = !is_enforced(action.vm);
+    known->second.last = LastBalloon{
+        .action = action, .at = now, .is_advice = is_advice, .refusal = {}};
+    log_info("memory vm={} {}={} was={} reason={}",
+             one_word(known->second.vm.identity.name),
+             is_advice ? "advised_mib" : "balloon_mib", to_mib(action.value),
+             to_mib(action.old), to_text(action.reason));
+    if (!is_advice) set_balloon(known->second, action, now);
+  }
+}
+
+void MemoryControl::set_balloon(Known& known, const MemoryAction& action,
+                                Instant now) {
+  const VmId vm = action.vm;
+  if (!known.link) return;
+  auto asked = known.link->set_balloon(action.value, [this, vm](Result<> done) {
+    --unconfirmed_;
+    if (!done) note_refusal(vm, done.error());
+  });
+  if (asked) {
+    ++unconfirmed_;
+    return;
+  }
+  note_refusal(vm, asked.error());
+  (void)now;
+}
+
+void MemoryControl::note_refusal(VmId vm, const Error& error) {
+  controller_.refuse(vm, monotonic_now());
+  const auto known = known_.find(vm);
+  if (known == known_.end()) return;
+  if (known->second.last) known->second.last->refusal = error.what;
+  if (std::exchange(known->second.complained, true)) return;
+  log_warning("memory vm={} what=\"{}\" next=\"again in 30 s or later\"",
+              one_word(known->second.vm.identity.name), escaped(error.what));
+}
+
+void MemoryControl::release(Instant now) {
+  for (const MemoryAction& action : controller_.release(now)) {
+    const auto known = known_.find(action.vm);
+    if (known == known_.end()) continue;
+    known->second.last =
+        LastBalloon{.action = action, .at = now, .refusal = {}};
+    set_balloon(known->second, action, now);
+  }
+  for (auto& [id, known] : known_) {
+    if (known.link) known.link->restore_statistics();
+  }
+}
+
+void MemoryControl::stop() {
+  if (!sensor_) return;
+  release(monotonic_now());
+  const Instant end = monotonic_now() + kPatience;
+  while (unconfirmed_ > 0 && monotonic_now() < end) {
+    auto turned = world_.events.turn(kTurn);
+    if (!turned) break;
+  }
+  if (unconfirmed_ > 0) {
+    log_warning(
+        "memory what=\"{} balloons may not be as they were\" "
+        "next=\"the guests keep what they have\"",
+        unconfirmed_);
+  }
+  known_.clear();
+  sensor_.reset();
+}
+
+void MemoryControl::set_mode(Mode mode) {
+  if (!sensor_) return;
+  if (mode != Mode::kEnforce) release(monotonic_now());
+  controller_.set_host_mode(mode);
+  if (mode != Mode::kEnforce) return;
+  for (auto& [id, known] : known_) {
+    if (known.link && is_enforced(id)) known.link->want_statistics();
+  }
+}
+
+void MemoryControl::set_mode(VmId vm, Mode mode) {
+  if (!sensor_) return;
+  controller_.set_mode(vm, mode);
+}
+
+void MemoryControl::set_migrating(VmId vm, bool is_migrating) {
+  const auto known = known_.find(vm);
+  if (known != known_.end()) known->second.is_migrating = is_migrating;
+}
+
+const GuestLink* MemoryControl::link(VmId vm) const {
+  const auto known = known_.find(vm);
+  return known == known_.end() ? nullptr : known->second.link.get();
+}
+
+std::string MemoryControl::missing_link(VmId vm) const {
+  const auto known = known_.find(vm);
+  return known == known_.end() ? "" : known->second.missing;
+}
+
+std::optional<LastBalloon> MemoryControl::last_balloon(VmId vm) const {
+  const auto known = known_.find(vm);
+  return known == known_.end() ? std::nullopt : known->second.last;
+}
+
+Result<MemoryLimits> MemoryControl::limits(VmId vm) const {
+  if (!sensor_) return fail(ENOENT, "memory is not watched");
+  return sensor_->limits(vm);
+}
+
+}  // namespace outrider

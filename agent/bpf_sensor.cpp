@@ -10,10 +10,10 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstdarg>
 #include <cstring>
 #include <tuple>
 
+#include "agent/bpf_log.h"
 #include "agent/shared_memory.h"
 #include "agent/sys/fd.h"
 #include "bpf/records.h"
@@ -100,37 +100,6 @@ bool is_wanted(Need need, Vendor vendor) {
   return false;
 }
 
-// libbpf says which program failed only in words. One thread loads at a time.
-std::string& load_log() {
-  static std::string log;
-  return log;
-}
-
-int keep_log(libbpf_print_level level, const char* format, va_list arguments) {
-  if (level == LIBBPF_DEBUG) return 0;
-  std::array<char, 4096> line{};
-  const int length = vsnprintf(line.data(), line.size(), format, arguments);
-  if (length > 0) load_log() += line.data();
-  return length;
-}
-
-// The line of the log that says most, for people.
-std::string reason_of(const std::string& log) {
-  std::string reason = "refused by the kernel";
-  std::size_t start = 0;
-  while (start < log.size()) {
-    std::size_t end = log.find('\n', start);
-    if (end == std::string::npos) end = log.size();
-    const std::string line = log.substr(start, end - start);
-    if (line.find("failed") != std::string::npos) {
-      reason = line.substr(line.rfind("libbpf: ", 0) == 0 ? 8 : 0);
-      break;
-    }
-    start = end + 1;
-  }
-  return reason;
-}
-
 void set_options(vcpu_bpf& skeleton, const SensorOptions& options) {
   skeleton.rodata->edges_on = options.edges;
   skeleton.rodata->guest_time_on = options.guest_time;
@@ -154,8 +123,7 @@ void make_globals(bpf_map* globals) {
 }
 
 Skeleton open_skeleton(const SensorOptions& options) {
-  libbpf_set_print(keep_log);
-  load_log().clear();
+  begin_bpf_log();
   Skeleton skeleton{vcpu_bpf::open()};
   if (skeleton) {
     set_options(*skeleton, options);
@@ -164,13 +132,11 @@ Skeleton open_skeleton(const SensorOptions& options) {
   return skeleton;
 }
 
-const ProgramRow* failed_program(const std::string& log) {
-  for (const ProgramRow& row : kPrograms) {
-    const std::string words =
-        std::string("prog '") + row.name + "': failed to load";
-    if (log.find(words) != std::string::npos) return &row;
-  }
-  return nullptr;
+const ProgramRow* failed_program() {
+  const auto row = std::find_if(
+      kPrograms.begin(), kPrograms.end(),
+      [](const ProgramRow& one) { return bpf_log_blames(one.name); });
+  return row == kPrograms.end() ? nullptr : &*row;
 }
 
 // Calls `handle` with each key of a table that is written meanwhile: as many as
@@ -262,7 +228,7 @@ Result<std::unique_ptr<BpfSensor>> BpfSensor::make(
   // One program fewer at each turn, so this ends.
   for (;;) {
     Skeleton skeleton = open_skeleton(options);
-    if (!skeleton) return fail(errno, "open BPF programs: " + load_log());
+    if (!skeleton) return fail(errno, "open BPF programs: " + bpf_log());
     for (const ProgramRow& row : kPrograms) {
       const bool is_refused =
           std::find(refused.begin(), refused.end(), &row) != refused.end();
@@ -287,11 +253,10 @@ Result<std::unique_ptr<BpfSensor>> BpfSensor::make(
       if (!connected) return pass(connected, "BPF");
       return sensor;
     }
-    const ProgramRow* row = failed_program(load_log());
+    const ProgramRow* row = failed_program();
     if (row == nullptr || row->need == Need::kAlways) {
-      const std::string reason = error == -EPERM
-                                     ? "needs CAP_BPF and CAP_PERFMON"
-                                     : reason_of(load_log());
+      const std::string reason =
+          error == -EPERM ? "needs CAP_BPF and CAP_PERFMON" : bpf_log_reason();
       return fail(-error, "load BPF programs: " + reason);
     }
     refused.push_back(row);
@@ -306,7 +271,7 @@ Result<> BpfSensor::connect() {
   vcpu_bpf& skeleton = *programs_->skeleton;
   const int error = vcpu_bpf::attach(&skeleton);
   if (error != 0) {
-    return fail(-error, "attach programs: " + reason_of(load_log()));
+    return fail(-error, "attach programs: " + bpf_log_reason());
   }
   programs_->ring.reset(ring_buffer__new(bpf_map__fd(skeleton.maps.events),
                                          Programs::on_event, programs_.get(),
@@ -411,7 +376,7 @@ std::vector<ProgramVerdict> probe_programs() {
       }
       verdict.loads = vcpu_bpf::load(skeleton.get()) == 0;
     }
-    if (!verdict.loads) verdict.why = reason_of(load_log());
+    if (!verdict.loads) verdict.why = bpf_log_reason();
     verdicts.push_back(std::move(verdict));
   }
   return verdicts;

@@ -79,6 +79,31 @@ Result<std::string> find_memory_cgroup(const ProcRoot& proc,
                           " (cgroup.subtree_control)");
 }
 
+std::vector<std::uint64_t> list_memory_cgroups(const CgroupTree& tree,
+                                               const std::string& cgroup) {
+  std::vector<std::uint64_t> ids;
+  std::vector<std::string> level{cgroup};
+  for (int depth = 0; depth <= 2; ++depth) {
+    std::vector<std::string> next;
+    for (const std::string& path : level) {
+      auto id = read_cgroup_id(tree, path);
+      // Below a threaded group there are only such.
+      if (!id || !has_memory(tree, path)) continue;
+      if (ids.size() == kMemoryCgroupsMax) return ids;
+      ids.push_back(*id);
+      auto children = list_child_cgroups(tree, path);
+      if (!children) continue;
+      for (const std::string& name : *children) {
+        std::string child = path;
+        child.append("/").append(name);
+        next.push_back(std::move(child));
+      }
+    }
+    level = std::move(next);
+  }
+  return ids;
+}
+
 Result<MemoryLimits> read_memory_limits(const CgroupTree& tree,
                                         const std::string& cgroup) {
   auto id = read_cgroup_id(tree, cgroup);

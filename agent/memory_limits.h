@@ -2,8 +2,11 @@
 // Which cgroup holds a VM's memory, and what limits it there: off the tick.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "agent/base/result.h"
 #include "agent/base/units.h"
@@ -46,6 +49,12 @@ struct MemoryLimits {
 Result<std::string> find_memory_cgroup(const ProcRoot& proc,
                                        const CgroupTree& tree,
                                        const VmIdentity& vm);
+
+/// Ids of `cgroup` and of those up to two levels below it that memory is
+/// charged to, kMemoryCgroupsMax at most. Empty: it is gone.
+inline constexpr std::size_t kMemoryCgroupsMax = 16;
+std::vector<std::uint64_t> list_memory_cgroups(const CgroupTree& tree,
+                                               const std::string& cgroup);
 
 /// Errors: `cgroup` is gone; a file is malformed.
 Result<MemoryLimits> read_memory_limits(const CgroupTree& tree,

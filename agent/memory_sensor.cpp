@@ -39,6 +39,10 @@ MemorySensor::MemorySensor(const ProcRoot& proc, const CgroupTree* cgroups,
       paces_(paces),
       page_(::sysconf(_SC_PAGESIZE)) {}
 
+MemorySensor::MemorySensor(MemorySensor&&) noexcept = default;
+
+MemorySensor::~MemorySensor() = default;
+
 Result<MemorySensor> MemorySensor::open(const ProcRoot& proc,
                                         const CgroupTree* cgroups,
                                         MemoryPaces paces) {
@@ -77,6 +81,7 @@ Result<MemorySensor::Watched> MemorySensor::open_files(const Vm& vm) const {
   if (!cgroup) return tl::unexpected<Error>(cgroup.error());
   Watched watched;
   watched.id = vm.id;
+  watched.pid = vm.identity.pid;
   watched.cgroup = *std::move(cgroup);
   struct Row {
     const char* name;
@@ -107,6 +112,7 @@ Result<> MemorySensor::attach(const Vm& vm) {
   }
   auto watched = open_files(vm);
   if (!watched) return pass(watched, "attach");
+  if (programs_) open_slot(*watched);
   vms_.insert(place, *std::move(watched));
   VmMemory row;
   row.id = vm.id;
@@ -119,6 +125,7 @@ Result<> MemorySensor::detach(VmId vm) {
   if (place == vms_.end() || place->id != vm) {
     return fail(ENOENT, "memory: not attached");
   }
+  if (place->slot != 0) programs_->close(place->slot);
   vms_.erase(place);
   sample_.vms.erase(place_of(sample_.vms, vm));
   return {};
@@ -134,6 +141,32 @@ std::string_view MemorySensor::cgroup_of(VmId vm) const {
   const auto place = place_of(vms_, vm);
   if (place == vms_.end() || place->id != vm) return {};
   return place->cgroup;
+}
+
+void MemorySensor::load_programs() {
+  if (programs_) return;
+  auto programs = MemoryPrograms::load();
+  if (!programs) {
+    missing_.push_back(std::move(programs.error()));
+    return;
+  }
+  programs_ = *std::move(programs);
+  for (const MissingProgram& program : programs_->missing()) {
+    missing_.push_back({0, program.name + ": " + program.cost});
+  }
+  for (Watched& watched : vms_) open_slot(watched);
+}
+
+// Without a slot its figures are missing, which is all that can be done.
+void MemorySensor::open_slot(Watched& watched) {
+  const auto ids = list_memory_cgroups(*cgroups_, watched.cgroup);
+  auto slot = programs_->open(watched.pid, ids);
+  if (slot) {
+    watched.slot = *slot;
+  } else {
+    missing_.push_back(
+        {slot.error().code, watched.cgroup + ": " + slot.error().what});
+  }
 }
 
 // --- Reading -----------------------------------------------------------------
@@ -208,12 +241,40 @@ void MemorySensor::read_vm(Watched& watched, Instant now, VmMemory& vm) {
   if (has_moved || now >= watched.next_stat) read_stat(watched, now, vm);
 }
 
+void fill_counters(const eyes_memory& counted, const MemorySees& sees,
+                   VmMemory& vm) {
+  if (sees.first_touches) vm.first_touches = counted.first_touches;
+  if (sees.direct_reclaims) {
+    vm.direct_reclaims = counted.direct_reclaims;
+    vm.direct_reclaim_ns = counted.direct_reclaim_ns;
+  }
+  if (sees.memcg_reclaims) {
+    vm.memcg_reclaims = counted.memcg_reclaims;
+    vm.memcg_reclaim_ns = counted.memcg_reclaim_ns;
+    vm.memcg_reclaimed_pages = counted.memcg_pages;
+  }
+}
+
+void MemorySensor::read_counters() {
+  const MemorySees& sees = programs_->sees();
+  if (sees.memcg_reclaims) {
+    const eyes_memory others = programs_->at(0);
+    sample_.host.memcg_reclaims = others.memcg_reclaims;
+    sample_.host.memcg_reclaim_ns = others.memcg_reclaim_ns;
+  }
+  for (std::size_t i = 0; i < vms_.size(); ++i) {
+    if (vms_[i].slot == 0 || sample_.vms[i].is_gone) continue;
+    fill_counters(programs_->at(vms_[i].slot), sees, sample_.vms[i]);
+  }
+}
+
 const MemorySample& MemorySensor::read(Instant now) {
   sample_.taken = now;
   read_host(sample_.host);
   for (std::size_t i = 0; i < vms_.size(); ++i) {
     if (!sample_.vms[i].is_gone) read_vm(vms_[i], now, sample_.vms[i]);
   }
+  if (programs_) read_counters();
   return sample_;
 }
 

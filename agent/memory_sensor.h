@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "agent/cgroup.h"
 #include "agent/memory_files.h"
 #include "agent/memory_limits.h"
+#include "agent/memory_programs.h"
 #include "agent/proc.h"
 #include "agent/sys/fd.h"
 #include "agent/vm.h"
@@ -67,6 +69,10 @@ struct VmMemory {
   std::uint32_t resets = 0;
 };
 
+/// Puts what the programs count for this VM into its row, as far as it is seen.
+void fill_counters(const eyes_memory& counted, const MemorySees& sees,
+                   VmMemory& vm);
+
 struct MemorySample {
   Instant taken{};
   HostMemory host;
@@ -90,7 +96,14 @@ class MemorySensor {
   static Result<MemorySensor> open(const ProcRoot& proc,
                                    const CgroupTree* cgroups,
                                    MemoryPaces paces = {});
+  MemorySensor(MemorySensor&&) noexcept;
+  MemorySensor& operator=(MemorySensor&&) = delete;
+  ~MemorySensor();
 
+  /// Loads the BPF programs of memory, as far as this kernel takes them; those
+  /// that it refuses are in `missing`. Some ms, so not before somebody wants
+  /// them. Does nothing the second time.
+  void load_programs();
   /// What cannot be seen on this host and why, for people.
   const std::vector<Error>& missing() const { return missing_; }
 
@@ -111,7 +124,6 @@ class MemorySensor {
   struct Watched {
     VmId id{};
     std::string cgroup;
-    std::uint64_t cgroup_id = 0;
     Fd current;
     Fd swap;      // not open without CONFIG_SWAP
     Fd pressure;  // not open without PSI
@@ -122,6 +134,8 @@ class MemorySensor {
     MemoryPressure last_pressure;
     MemoryEvents last_events;
     MemoryStat last_stat;
+    pid_t pid = 0;
+    std::uint32_t slot = 0;  // in the programs' figures; 0: none
   };
   struct FileText {
     std::string_view text;  // in buffer_
@@ -136,6 +150,8 @@ class MemorySensor {
   std::optional<MemoryZones> read_zones();
   void read_vm(Watched& watched, Instant now, VmMemory& vm);
   void read_stat(Watched& watched, Instant now, VmMemory& vm);
+  void open_slot(Watched& watched);
+  void read_counters();
 
   const ProcRoot* proc_;
   const CgroupTree* cgroups_;
@@ -150,6 +166,7 @@ class MemorySensor {
   std::vector<Watched> vms_;  // sorted by id
   MemorySample sample_;
   std::vector<Error> missing_;
+  std::unique_ptr<MemoryPrograms> programs_;  // nullptr: not loaded
   // The longest file that is read whole: vmstat, 4.6 KiB on 6.18.
   std::array<char, 16UL * 1024> buffer_{};
 };

@@ -49,6 +49,22 @@ struct task_struct {
 	struct task_struct *group_leader;
 };
 
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+struct mem_cgroup {
+	struct cgroup_subsys_state css;
+};
+
 struct kvm_vcpu_stat_generic {
 	__u64 halt_poll_success_ns;
 	__u64 halt_poll_fail_ns;

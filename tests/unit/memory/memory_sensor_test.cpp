@@ -328,6 +328,55 @@ TEST_F(MemorySensorTest, RunningOutOfDescriptorsIsNotTakenForAKernel) {
   EXPECT_EQ(attached.error().code, EMFILE);
 }
 
+TEST(FillCounters, WhatIsNotSeenStaysMissing) {
+  const eyes_memory counted{.first_touches = 1,
+                            .direct_reclaims = 2,
+                            .direct_reclaim_ns = 3,
+                            .memcg_reclaims = 4,
+                            .memcg_reclaim_ns = 5,
+                            .memcg_pages = 6,
+                            .untimed = 0,
+                            .pad = 0};
+  VmMemory vm;
+  fill_counters(counted, {}, vm);
+  EXPECT_FALSE(vm.first_touches || vm.direct_reclaims || vm.direct_reclaim_ns ||
+               vm.memcg_reclaims || vm.memcg_reclaim_ns ||
+               vm.memcg_reclaimed_pages);
+  // As on a kernel that refuses programs at functions.
+  fill_counters(counted, {.first_touches = true, .direct_reclaims = true}, vm);
+  EXPECT_EQ(vm.first_touches, 1U);
+  EXPECT_EQ(vm.direct_reclaims, 2U);
+  EXPECT_EQ(vm.direct_reclaim_ns, 3U);
+  EXPECT_FALSE(vm.memcg_reclaims);
+  VmMemory other;
+  fill_counters(counted, {.memcg_reclaims = true}, other);
+  EXPECT_FALSE(other.first_touches || other.direct_reclaims);
+  EXPECT_EQ(other.memcg_reclaims, 4U);
+  EXPECT_EQ(other.memcg_reclaim_ns, 5U);
+  EXPECT_EQ(other.memcg_reclaimed_pages, 6U);
+}
+
+// libvirt's threaded groups have no memory of their own; KubeVirt's may.
+TEST_F(MemorySensorTest, CgroupsBelowTheVmsAreItsToo) {
+  const std::string own = "/vms/a";
+  for (const std::string& path :
+       {own, own + "/inner", own + "/inner/most", own + "/inner/most/far"}) {
+    host_.write("cgroup" + path + "/memory.current", "0\n");
+  }
+  host_.add_cgroup(own + "/threaded");
+  EXPECT_EQ(
+      list_memory_cgroups(*tree_, own),
+      (std::vector<std::uint64_t>{
+          *read_cgroup_id(*tree_, own), *read_cgroup_id(*tree_, own + "/inner"),
+          *read_cgroup_id(*tree_, own + "/inner/most")}));
+  for (int i = 0; i < 20; ++i) {
+    host_.write("cgroup" + own + "/" + std::to_string(i) + "/memory.current",
+                "0\n");
+  }
+  EXPECT_EQ(list_memory_cgroups(*tree_, own).size(), kMemoryCgroupsMax);
+  EXPECT_TRUE(list_memory_cgroups(*tree_, "/no/such").empty());
+}
+
 TEST_F(MemorySensorTest, LimitsAreTheLeastAlongThePath) {
   MemorySensor sensor = open();
   ASSERT_TRUE(sensor.attach(add_vm(71)));

@@ -101,6 +101,7 @@ DoctorReport probe_host(const HostPaths& paths, const HostCalls& calls) {
   add_kvm_lines(host, report.lines);
   add_cgroup_lines(host, report.lines);
   add_pressure_lines(host, report.lines);
+  add_memory_lines(host, report.lines);
   add_loop_lines(host, report.lines);
   add_vm_lines(host, report.lines);
   return report;

@@ -50,6 +50,7 @@ struct HostCalls {
   Result<> (*try_loop_priority)() = nullptr;
   /// One line for each BPF program.
   std::vector<DoctorLine> (*probe_programs)() = nullptr;
+  std::vector<DoctorLine> (*probe_memory_programs)() = nullptr;
 };
 HostCalls real_host_calls();
 

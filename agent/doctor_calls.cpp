@@ -11,6 +11,7 @@
 
 #include "agent/bpf_sensor.h"
 #include "agent/doctor.h"
+#include "agent/memory_programs.h"
 #include "agent/sys/fd.h"
 
 namespace outrider {
@@ -53,17 +54,35 @@ Result<> try_loop_priority() {
               "sched_setscheduler(SCHED_FIFO, 1)");
 }
 
+DoctorLine program_line(const char* area, const ProgramVerdict& program,
+                        DoctorState state) {
+  DoctorLine line{area, program.name, DoctorState::kOk, "loads", "", ""};
+  if (program.wanted && !program.loads) {
+    line.state = state;
+    line.found = program.why.empty() ? "does not load" : program.why;
+    line.cost = program.cost;
+  }
+  return line;
+}
+
 std::vector<DoctorLine> program_lines() {
   std::vector<DoctorLine> lines;
   for (const ProgramVerdict& program : probe_programs()) {
-    DoctorLine line{"bpf", program.name, DoctorState::kOk, "loads", "", ""};
+    DoctorLine line = program_line("bpf", program, DoctorState::kMissing);
     if (!program.wanted) {
       line.found = "not needed: another program does its work here";
-    } else if (!program.loads) {
-      line.state = DoctorState::kMissing;
-      line.found = program.why.empty() ? "does not load" : program.why;
-      line.cost = program.cost;
     }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+// Each of them adds to what the files say: without it there is a loss, no more.
+std::vector<DoctorLine> memory_program_lines() {
+  std::vector<DoctorLine> lines;
+  for (const ProgramVerdict& program : probe_memory_programs()) {
+    DoctorLine line = program_line("memory", program, DoctorState::kDegraded);
+    if (!program.wanted) line.found = "not before the kvm module is loaded";
     lines.push_back(std::move(line));
   }
   return lines;
@@ -75,7 +94,8 @@ HostCalls real_host_calls() {
   return {.kernel_release = kernel_release,
           .create_bpf_map = create_bpf_map,
           .try_loop_priority = try_loop_priority,
-          .probe_programs = program_lines};
+          .probe_programs = program_lines,
+          .probe_memory_programs = memory_program_lines};
 }
 
 }  // namespace outrider

@@ -49,6 +49,7 @@ void add_kvm_lines(const DoctorHost& host, std::vector<DoctorLine>& lines);
 void add_loop_lines(const DoctorHost& host, std::vector<DoctorLine>& lines);
 void add_cgroup_lines(const DoctorHost& host, std::vector<DoctorLine>& lines);
 void add_pressure_lines(const DoctorHost& host, std::vector<DoctorLine>& lines);
+void add_memory_lines(const DoctorHost& host, std::vector<DoctorLine>& lines);
 void add_vm_lines(const DoctorHost& host, std::vector<DoctorLine>& lines);
 
 }  // namespace outrider

@@ -50,6 +50,19 @@ for controller in cpu memory io cpuset; do
   is cgroup "$controller" "has_controller $controller"
 done
 is pressure host '[[ -r /proc/pressure/cpu ]] && cat /proc/pressure/cpu >/dev/null 2>&1'
+is memory pressure '[[ -r /proc/pressure/memory ]] && cat /proc/pressure/memory >/dev/null 2>&1'
+# What is a choice is told as it is.
+for what in free swap zswap 'huge pages, transparent' 'huge pages, set aside' \
+  'same-page merging' 'NUMA balancing'; do
+  is memory "$what" true
+done
+has_swap() { awk '$1 == "SwapTotal:" { exit $2 == 0 }' /proc/meminfo; }
+says_swap() {
+  jq -e '.lines[] | select(.area == "memory" and .what == "swap")
+    | .found | startswith("none") | not' "$report" >/dev/null
+}
+if has_swap; then says_swap; else ! says_swap; fi ||
+  { echo 'WRONG: memory/swap'; wrong=1; }
 is loop SCHED_FIFO 'chrt -f 1 true 2>/dev/null'
 
 not_ok=$(jq '[.lines[] | select(.state != "ok")] | length' "$report")

@@ -22,6 +22,9 @@ Result<> may_not() { return fail(EPERM, "sched_setscheduler"); }
 std::vector<DoctorLine> one_program() {
   return {{"bpf", "sched_switch", DoctorState::kOk, "loads", "", ""}};
 }
+std::vector<DoctorLine> one_memory_program() {
+  return {{"memory", "on_memcg_reclaim", DoctorState::kOk, "loads", "", ""}};
+}
 
 // A host where all is well: AMD, cgroup v2, one libvirt VM.
 class DoctorTest : public testing::Test {
@@ -32,6 +35,11 @@ class DoctorTest : public testing::Test {
     host_.write("proc/self/schedstat", "100 20 3\n");
     host_.write("proc/self/cgroup", "0::/\n");
     host_.write("proc/pressure/cpu", "some avg10=0.00\n");
+    host_.write("proc/pressure/memory", "some total=0\nfull total=0\n");
+    set_meminfo(0);
+    host_.write("proc/zoneinfo",
+                "Node 0, zone   Normal\n  pages free     524288\n"
+                "        low      2560\n        high     5120\n");
     host_.write("sys/kernel/btf/vmlinux", "x");
     host_.write("sys/kernel/btf/kvm_amd", "x");
     host_.write("sys/kernel/security/lockdown", "[none] integrity\n");
@@ -45,6 +53,7 @@ class DoctorTest : public testing::Test {
     const std::string vm =
         R"(/machine.slice/machine-qemu\x2d1\x2dweb.scope/libvirt)";
     host_.write("cgroup" + vm + "/cpu.pressure", "some avg10=0.00\n");
+    host_.write("cgroup" + vm + "/memory.current", "0\n");
     host_.add({.pid = 71, .cgroup = vm + "/emulator"});
     paths_ = {.proc = host_.proc(),
               .sys = host_.root() + "/sys",
@@ -55,6 +64,16 @@ class DoctorTest : public testing::Test {
   void set_rights(const std::string& mask, const std::string& uid) {
     host_.write("proc/self/status", "Name:\tx\nUid:\t1\t" + uid +
                                         "\t1\t1\nCapEff:\t" + mask + "\n");
+  }
+
+  void set_meminfo(int swap_kib) {
+    const std::string swap = std::to_string(swap_kib) + " kB\n";
+    host_.write("proc/meminfo",
+                "MemTotal: 4194304 kB\nMemFree: 2097152 kB\n"
+                "MemAvailable: 3145728 kB\nSwapTotal: " +
+                    swap + "SwapFree: " + swap +
+                    "HugePages_Total:       0\nHugePages_Free:        0\n"
+                    "Hugepagesize:       2048 kB\n");
   }
 
   DoctorLine line(const std::string& area, const std::string& what) {
@@ -73,7 +92,8 @@ class DoctorTest : public testing::Test {
   HostCalls calls_{.kernel_release = release,
                    .create_bpf_map = works,
                    .try_loop_priority = may,
-                   .probe_programs = one_program};
+                   .probe_programs = one_program,
+                   .probe_memory_programs = one_memory_program};
 };
 
 TEST_F(DoctorTest, FindsNothingWrongOnAGoodHost) {
@@ -217,6 +237,69 @@ TEST_F(DoctorTest, SaysWhoOwnsEachVmsCgroup) {
   host_.add({.pid = 77});
   EXPECT_EQ(line("vm", "pid-77").found, "pid 77, no cgroup of its own");
   EXPECT_EQ(state("vm", "pid-77"), DoctorState::kDegraded);
+}
+
+TEST_F(DoctorTest, SaysHowMuchIsFreeAndWhereReclaimBegins) {
+  // 2,560 and 5,120 pages of 4 KiB.
+  EXPECT_EQ(line("memory", "free").found,
+            "2048 MiB of 4096 MiB, 3072 MiB can be had without swapping; the "
+            "kernel reclaims below 10 MiB and up to 20 MiB");
+  host_.write("proc/zoneinfo", "");
+  EXPECT_EQ(state("memory", "free"), DoctorState::kUnknown);
+  host_.write("proc/zoneinfo",
+              "Node 0, zone Normal\n pages free 1\n low 524289\n"
+              " high 524290\n");
+  EXPECT_NE(line("memory", "free").found.find("does so now"),
+            std::string::npos);
+}
+
+TEST_F(DoctorTest, AChoiceAboutMemoryIsNeverMissing) {
+  const auto found = [&](const std::string& what) {
+    const DoctorLine one = line("memory", what);
+    EXPECT_EQ(one.state, DoctorState::kOk) << what;
+    return one.found;
+  };
+  const auto starts = [](const std::string& text, const std::string& with) {
+    return text.rfind(with, 0) == 0;
+  };
+  EXPECT_TRUE(starts(found("swap"), "none"));
+  EXPECT_EQ(found("zswap"), "not in this kernel");
+  EXPECT_EQ(found("huge pages, transparent"), "not in this kernel");
+  EXPECT_EQ(found("huge pages, set aside"), "none set aside");
+  EXPECT_EQ(found("same-page merging"), "not in this kernel");
+  EXPECT_EQ(found("NUMA balancing"), "not in this kernel");
+
+  set_meminfo(1048576);
+  host_.write("sys/module/zswap/parameters/enabled", "Y\n");
+  host_.write("sys/module/zswap/parameters/compressor", "zstd\n");
+  host_.write("sys/kernel/mm/transparent_hugepage/enabled",
+              "always [madvise] never\n");
+  host_.write("sys/kernel/mm/ksm/run", "1\n");
+  host_.write("sys/kernel/mm/ksm/pages_sharing", "77\n");
+  host_.write("proc/sys/kernel/numa_balancing", "1\n");
+  EXPECT_EQ(found("swap"), "1024 MiB, 1024 MiB free");
+  EXPECT_NE(found("zswap").find("(zstd)"), std::string::npos);
+  EXPECT_TRUE(starts(found("huge pages, transparent"), "madvise: "));
+  EXPECT_TRUE(starts(found("same-page merging"), "on: 77 pages"));
+  EXPECT_TRUE(starts(found("NUMA balancing"), "on: "));
+
+  host_.write("sys/module/zswap/parameters/enabled", "N\n");
+  host_.write("sys/kernel/mm/ksm/run", "0\n");
+  host_.write("proc/sys/kernel/numa_balancing", "0\n");
+  EXPECT_EQ(found("zswap"), "off");
+  EXPECT_EQ(found("same-page merging"), "off");
+  EXPECT_TRUE(starts(found("NUMA balancing"), "off"));
+}
+
+TEST_F(DoctorTest, SaysWhoseMemoryIsNotSeen) {
+  EXPECT_EQ(line("memory", "of VMs").found, "1 of 1 by their cgroups");
+  host_.remove("sys/kernel/debug/kvm/71-1");  // so that all are looked at
+  host_.add_cgroup("/plain");
+  host_.add({.pid = 78, .cgroup = "/plain"});
+  EXPECT_EQ(state("memory", "of VMs"), DoctorState::kDegraded);
+  EXPECT_EQ(line("memory", "of VMs").found.rfind("1 of 2", 0), 0U);
+  host_.remove("proc/pressure/memory");
+  EXPECT_EQ(state("memory", "pressure"), DoctorState::kMissing);
 }
 
 TEST_F(DoctorTest, NamesOtherWriters) {

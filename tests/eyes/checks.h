@@ -34,6 +34,10 @@ void check_discovery(const std::string& minivm, int times);
 /// VMs that are there.
 void check_ticks(int seconds);
 
+/// What the eyes see of memory, a line of JSON a read: of the host and, in this
+/// order, of the VMs. The first line has limits, and what is not seen.
+void print_memory(int period_ms, int count, std::span<const pid_t> pids);
+
 /// Every program that this host wants loads on this kernel.
 void check_programs();
 

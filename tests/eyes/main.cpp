@@ -17,6 +17,7 @@ constexpr const char* kUsage =
     "       eyes_check capped CPU_MAX_FILE CPUS PID\n"
     "       eyes_check churn MINIVM COUNT [COMMAND...]\n"
     "       eyes_check discovery MINIVM TIMES\n"
+    "       eyes_check memory PERIOD_MS COUNT [PID...]\n"
     "       eyes_check programs\n"
     "       eyes_check ticks SECONDS\n"
     "Holds what the eyes see of live processes against what the kernel and "
@@ -53,6 +54,9 @@ bool dispatch(const std::vector<std::string>& words) {
     check_discovery(words[1], std::atoi(words[2].c_str()));
   } else if (check == "ticks" && words.size() == 2) {
     check_ticks(std::atoi(words[1].c_str()));
+  } else if (check == "memory" && words.size() >= 3) {
+    print_memory(std::atoi(words[1].c_str()), std::atoi(words[2].c_str()),
+                 pids_of(words, 3));
   } else if (check == "programs" && words.size() == 1) {
     check_programs();
   } else {

@@ -35,6 +35,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/reboot.h>
@@ -49,7 +50,7 @@ enum { kNoCommand = -1, kHold = 127 };
 static const int64_t kNsPerMs = 1000000;
 static const int64_t kNsPerSec = 1000000000;
 
-enum Kind { kIdle, kTicker, kHog, kBurst, kRamp, kReplay };
+enum Kind { kIdle, kTicker, kHog, kBurst, kRamp, kReplay, kTouch };
 
 struct Workload {
   enum Kind kind;
@@ -57,7 +58,7 @@ struct Workload {
   int arguments;
   bool sync;     // all workers wake at the same instants
   bool backlog;  // late bursts are made up for, not skipped
-  bool loop;     // replay starts again at its end
+  bool loop;     // replay and touch start again at their end
   int workers;   // 0 = one per vCPU
 };
 
@@ -266,6 +267,29 @@ static int64_t replay_demand(int64_t tick) {
   return (int64_t)replay_us[(tick % ticks + ticks) % ticks] * 1000 / workers;
 }
 
+// touch:MIB_PER_S,TOTAL_MIB  writes to memory that it has not used before, page
+// by page. Who was late catches up, so that the rate is true. With the flag
+// loop it goes over the same memory again and again.
+static void touch_memory(void) {
+  enum { kPage = 4096, kPagesPerMib = 256 };
+  const double pages_per_ns = workload.argument[0] * kPagesPerMib / 1e9;
+  const int64_t pages = (int64_t)(workload.argument[1] * kPagesPerMib);
+  char *memory = mmap(NULL, (size_t)pages * kPage, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) give_up("touch", "no memory");
+  int64_t told_ns = epoch_ns;
+  for (int64_t done = 0; workload.loop || done < pages;) {
+    sleep_until(now_ns() + kTickNs);
+    const int64_t now = now_ns();
+    int64_t due = (int64_t)((double)(now - epoch_ns) * pages_per_ns);
+    if (!workload.loop && due > pages) due = pages;
+    for (; done < due; ++done) ++memory[done % pages * kPage];
+    if (now - told_ns < kNsPerSec / 2 && done != pages) continue;
+    told_ns = now;
+    mark_line("TOUCHED %.3f", (double)done / kPagesPerMib);
+  }
+}
+
 static void *work(void *argument) {
   struct Worker *worker = argument;
   prctl(PR_SET_TIMERSLACK, 1);
@@ -286,6 +310,9 @@ static void *work(void *argument) {
       break;
     case kReplay:
       run_ticks(replay_demand);
+      break;
+    case kTouch:
+      touch_memory();
       break;
   }
   if (workload.kind != kIdle) mark_line("DONE %d", worker->cpu);
@@ -322,6 +349,10 @@ static void check_arguments(void) {
       need(workload.arguments == 3 && a[0] > 0, "ramp:SECONDS,FROM,TO");
       need(is_fraction(a[1]) && is_fraction(a[2]), "ramp: FROM and TO 0..1");
       break;
+    case kTouch:
+      need(workload.arguments == 2 && a[0] > 0 && a[1] >= 1,
+           "touch:MIB_PER_S,TOTAL_MIB");
+      break;
   }
 }
 
@@ -342,8 +373,8 @@ static void parse_word(char *word) {
 }
 
 static void parse_workload(char *text) {
-  static const char *const kinds[] = {"idle",  "ticker", "hog",
-                                      "burst", "ramp",   "replay"};
+  static const char *const kinds[] = {"idle", "ticker", "hog",  "burst",
+                                      "ramp", "replay", "touch"};
   char *at = strchr(text, '@');
   if (at) {
     *at = 0;
@@ -359,7 +390,7 @@ static void parse_workload(char *text) {
     workload.kind = (enum Kind)i;
     known = true;
   }
-  need(known, "want idle, ticker, hog, burst, ramp or replay");
+  need(known, "want idle, ticker, hog, burst, ramp, replay or touch");
   char *word;
   while ((word = strtok_r(NULL, ":,", &rest_of_words))) parse_word(word);
   check_arguments();

@@ -13,7 +13,7 @@
 // top bit set is the begin (0x80) or end (0xc0) of a burst on vCPU byte & 0x3f:
 // one exit, so that marking costs and delays as little as possible. Anything
 // else is a line of text: CAL <turns per ms>, READY, DONE <worker>, ERROR
-// <why>, and with LAB_HOLD also HELD and LEAD <seconds>.
+// <why>, with LAB_HOLD also HELD and LEAD <seconds>, and what labmemory.h says.
 //
 // With LAB_HOLD one byte to that port says "go" (0..126) or "hold" (127). The
 // workload then repeats exactly each time: its time 0 lies so many seconds
@@ -25,6 +25,8 @@
 // guest: a burst is then the same amount of true work whatever the host does
 // with it. CPU time would not do, as a guest counts stolen time as its own.
 #define _GNU_SOURCE
+#include "labworkload.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -41,16 +43,27 @@
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { kWorkersMax = 64, kArgumentsMax = 3 };
-enum { kMarkBegin = 0x80, kMarkEnd = 0xc0 };
-enum { kNoCommand = -1, kHold = 127 };
-static const int64_t kNsPerMs = 1000000;
-static const int64_t kNsPerSec = 1000000000;
+#include "labmemory.h"
 
-enum Kind { kIdle, kTicker, kHog, kBurst, kRamp, kReplay, kTouch };
+enum { kWorkersMax = 64, kArgumentsMax = 6 };
+enum { kNoCommand = -1, kHold = 127 };
+
+enum Kind {
+  kIdle,
+  kTicker,
+  kHog,
+  kBurst,
+  kRamp,
+  kReplay,
+  kTouch,
+  kSurge,
+  kPressure,
+  kFreed
+};
 
 struct Workload {
   enum Kind kind;
@@ -99,20 +112,35 @@ static int take_command(void) {
   return pread(port_fd, &byte, 1, kData) == 1 ? byte & 0x7f : kNoCommand;
 }
 
-static void mark_line(const char *format, ...) {
+// Who marks a line; shared with the processes of labmemory.c, one of which may
+// be killed with it in hand.
+static pthread_mutex_t *one_line;
+static void share_lines(void) {
+  one_line = mmap(NULL, sizeof *one_line, PROT_READ | PROT_WRITE,
+                  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+  pthread_mutex_init(one_line, &attributes);
+}
+
+void mark_line(const char *format, ...) {
   char line[160];
   va_list arguments;
   va_start(arguments, format);
   vsnprintf(line, sizeof line, format, arguments);
   va_end(arguments);
-  static pthread_mutex_t one_line = PTHREAD_MUTEX_INITIALIZER;
-  pthread_mutex_lock(&one_line);
+  if (pthread_mutex_lock(one_line) == EOWNERDEAD) {
+    pthread_mutex_consistent(one_line);
+    put_mark('\n');  // ends the line that was begun
+  }
   for (const char *c = line; *c; ++c) put_mark(*c & 0x7f);
   put_mark('\n');
-  pthread_mutex_unlock(&one_line);
+  pthread_mutex_unlock(one_line);
 }
 
-static void mark_burst(int kind, int cpu) {
+void mark_burst(int kind, int cpu) {
   if (marking) put_mark(kind | (cpu & 0x3f));
 }
 
@@ -120,18 +148,18 @@ static _Noreturn void rest(void) {
   for (;;) pause();
 }
 
-static _Noreturn void give_up(const char *why, const char *what) {
+_Noreturn void give_up(const char *why, const char *what) {
   mark_line("ERROR %s: %s", why, what);
   rest();
 }
 
-static int64_t now_ns(void) {
+int64_t now_ns(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
   return t.tv_sec * kNsPerSec + t.tv_nsec;
 }
 
-static void sleep_until(int64_t when_ns) {
+void sleep_until(int64_t when_ns) {
   const struct timespec t = {when_ns / kNsPerSec, when_ns % kNsPerSec};
   while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL)) continue;
 }
@@ -146,7 +174,7 @@ static uint64_t next_random(uint64_t *state) {
 }
 
 // uniform in [0, 1)
-static double next_fraction(uint64_t *state) {
+double next_fraction(uint64_t *state) {
   return (double)(next_random(state) >> 11) * 0x1p-53;
 }
 
@@ -290,9 +318,38 @@ static void touch_memory(void) {
   }
 }
 
+// surge:FROM_MIB,TO_MIB,MIB_PER_SEC,HOLD_SEC,PERIOD_SEC[,JITTER]
+// pressure:MIB
+// freed:FREED_MIB,MIB[,JOB_MIB,PERIOD_SEC,OFFSET_SEC]
+static _Noreturn void run_memory(const struct Worker *worker) {
+  const double *a = workload.argument;
+  struct MemoryLoad load = {.epoch_ns = epoch_ns,
+                            .lead_ns = lead_ns,
+                            .random = worker->random,
+                            .lead_random = worker->lead_random,
+                            .from_mib = a[0]};
+  if (workload.kind == kSurge) {
+    load.to_mib = a[1];
+    load.mib_per_sec = a[2];
+    load.hold_sec = a[3];
+    load.period_sec = a[4];
+    load.jitter = a[5];
+    run_surges(&load);
+  }
+  if (workload.kind == kFreed) {
+    load.from_mib = a[1];
+    load.job_mib = a[2];
+    load.period_sec = a[3];
+    load.offset_sec = a[4];
+  }
+  run_steady(&load);
+}
+
 static void *work(void *argument) {
   struct Worker *worker = argument;
   prctl(PR_SET_TIMERSLACK, 1);
+  // At once: nobody marks a line just now, and the process it starts waits.
+  if (workload.kind >= kSurge) run_memory(worker);
   sleep_until(epoch_ns - lead_ns);
   switch (workload.kind) {
     case kIdle:
@@ -313,6 +370,10 @@ static void *work(void *argument) {
       break;
     case kTouch:
       touch_memory();
+      break;
+    case kSurge:
+    case kPressure:
+    case kFreed:
       break;
   }
   if (workload.kind != kIdle) mark_line("DONE %d", worker->cpu);
@@ -353,6 +414,21 @@ static void check_arguments(void) {
       need(workload.arguments == 2 && a[0] > 0 && a[1] >= 1,
            "touch:MIB_PER_S,TOTAL_MIB");
       break;
+    case kSurge:
+      need(workload.arguments >= 5 && a[0] >= 0 && a[1] > a[0] && a[2] > 0 &&
+               is_fraction(a[5]),
+           "surge:FROM_MIB,TO_MIB,MIB_PER_SEC,HOLD_SEC,PERIOD_SEC[,JITTER]");
+      need(a[3] >= 0 && a[4] > (a[1] - a[0]) / a[2] + a[3],
+           "surge: PERIOD_SEC is too short for it");
+      break;
+    case kPressure:
+      need(workload.arguments == 1 && a[0] >= 1, "pressure:MIB");
+      break;
+    case kFreed:
+      need(workload.arguments >= 2 && a[0] >= 1 && a[1] >= 1 &&
+               (a[2] == 0 || a[3] > 0),
+           "freed:FREED_MIB,MIB[,JOB_MIB,PERIOD_SEC,OFFSET_SEC]");
+      break;
   }
 }
 
@@ -373,8 +449,9 @@ static void parse_word(char *word) {
 }
 
 static void parse_workload(char *text) {
-  static const char *const kinds[] = {"idle", "ticker", "hog",  "burst",
-                                      "ramp", "replay", "touch"};
+  static const char *const kinds[] = {"idle",     "ticker", "hog",   "burst",
+                                      "ramp",     "replay", "touch", "surge",
+                                      "pressure", "freed"};
   char *at = strchr(text, '@');
   if (at) {
     *at = 0;
@@ -390,7 +467,7 @@ static void parse_workload(char *text) {
     workload.kind = (enum Kind)i;
     known = true;
   }
-  need(known, "want idle, ticker, hog, burst, ramp, replay or touch");
+  need(known, "no such workload; see labguest --help");
   char *word;
   while ((word = strtok_r(NULL, ":,", &rest_of_words))) parse_word(word);
   check_arguments();
@@ -483,6 +560,11 @@ int main(void) {
   mount("devtmpfs", "/dev", "devtmpfs", 0, "");
   mkdir("/sys", 0755);
   mount("sysfs", "/sys", "sysfs", 0, "");
+  mkdir("/proc", 0755);
+  mount("proc", "/proc", "proc", 0, "");
+  share_lines();
+  // What ran before this program started anew has given its memory back then.
+  while (wait(NULL) > 0) continue;
   port_fd = open_port();
   if (port_fd < 0) {
     perror("labworkload: " PORT);  // seen with labguest start --console
@@ -504,12 +586,15 @@ int main(void) {
   sched_getaffinity(0, sizeof cpus, &cpus);
   const int vcpus = CPU_COUNT(&cpus);
   workers = workload.workers ? workload.workers : vcpus;
+  if (workload.kind >= kSurge) workers = 1;
   if (workers > vcpus || workers > kWorkersMax) {
     give_up("workload", "more workers than vCPUs");
   }
   text = getenv("LAB_CAL");
   turns_per_ms = text ? strtoull(text, NULL, 0) : calibrate();
   mark_line("CAL %llu", (unsigned long long)turns_per_ms);
+
+  if (workload.kind == kFreed) free_touched(workload.argument[0]);
 
   text = getenv("LAB_HOLD");
   const bool held = text && !strcmp(text, "1");

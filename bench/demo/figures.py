@@ -137,6 +137,12 @@ def judge(controllers, scale):
     return verdicts
 
 
+def verdict_line(one):
+    return "%-15s %s: %s against %s" % (
+        "holds" if one["holds"] else "does not hold", one["claim"],
+        number(one["value"], 2), number(one["limit"], 2))
+
+
 def number(value, digits=0):
     return "-" if value is None else "%.*f" % (digits, value)
 
@@ -160,7 +166,12 @@ def table(controllers):
             number(point["writes_per_vm_minute"]),
             number(point["pre_raised_ratio"], 2),
             number(point["batch_work"], 1)))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(heading))]
+    return aligned(rows)
+
+
+def aligned(rows):
+    """Columns of text; the first to the left, the others to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join([row[0].ljust(widths[0])] +
                   [cell.rjust(width) for cell, width
@@ -192,9 +203,7 @@ def report(result):
               "time.\nWhat is in milliseconds is worth little; run it again "
               "when it is idle." % result["stretch"])
     for one in result["verdicts"]:
-        print("%-15s %s: %s against %s" % (
-            "holds" if one["holds"] else "does not hold", one["claim"],
-            number(one["value"], 2), number(one["limit"], 2)))
+        print(verdict_line(one))
 
 
 def main():

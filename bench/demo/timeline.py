@@ -84,9 +84,7 @@ class Strip:
                 points.append((at_x, points[-1][1]))
             points.append((at_x, height))
         points.append((self.x(self.end_us), points[-1][1]))
-        return ['<polyline fill="none" stroke="%s" stroke-width="1.5" '
-                'points="%s"/>' % (CAP, " ".join("%.1f,%.1f" % point
-                                                 for point in points))]
+        return [line(points, CAP)]
 
     def frame(self):
         shapes = [text(LEFT - 8, self.top + STRIP / 2 + 4, self.guest, "end")]
@@ -108,13 +106,17 @@ def text(x, y, words, anchor="start", weight="normal"):
 
 
 def legend():
-    shapes = [text(LEFT, 22, "What each controller gave two guests, over time",
-                   weight="bold")]
+    return key("What each controller gave two guests, over time", [
+        (RAN, 0.6, "CPU that ran"),
+        (STALL, 0.75, "CPU that a burst wanted and did not get"),
+        (CAP, 1, "cap (at the top: none); dashed: what a burst wants")])
+
+
+def key(title, entries):
+    """The title, and below it what each (colour, opacity) stands for."""
+    shapes = [text(LEFT, 22, title, weight="bold")]
     x = LEFT
-    for colour, opacity, words in [
-            (RAN, 0.6, "CPU that ran"),
-            (STALL, 0.75, "CPU that a burst wanted and did not get"),
-            (CAP, 1, "cap (at the top: none); dashed: what a burst wants")]:
+    for colour, opacity, words in entries:
         shapes.append('<rect x="%d" y="36" width="12" height="12" fill="%s" '
                       'fill-opacity="%g"/>' % (x, colour, opacity))
         shapes.append(text(x + 18, 46, words))
@@ -123,9 +125,13 @@ def legend():
 
 
 def scale(y):
-    step = (WIDTH - LEFT - RIGHT) / SHOWN_S
+    return scale_of(SHOWN_S, 5, y)
+
+
+def scale_of(shown_s, each_s, y):
+    step = (WIDTH - LEFT - RIGHT) / shown_s
     return [text(LEFT + second * step, y, "%d s" % second, "middle")
-            for second in range(0, SHOWN_S + 1, 5)]
+            for second in range(0, shown_s + 1, each_s)]
 
 
 def title_of(turn):
@@ -146,9 +152,20 @@ def draw(of_turns):
             shapes += Strip(turn, guest, top).draw()
             top += STRIP + GAP
     shapes += scale(top + 14)
+    return page(shapes, top + BOTTOM)
+
+
+def page(shapes, height):
     return ('<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" '
             'font-family="sans-serif" font-size="12">\n%s\n</svg>\n' % (
-                WIDTH, top + BOTTOM, "\n".join(shapes)))
+                WIDTH, height, "\n".join(shapes)))
+
+
+def line(points, colour):
+    """Through (x, y)."""
+    return ('<polyline fill="none" stroke="%s" stroke-width="1.5" '
+            'points="%s"/>' % (colour, " ".join("%.1f,%.1f" % point
+                                                for point in points)))
 
 
 def pick(of_turns, controllers):

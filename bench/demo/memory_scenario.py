@@ -7,7 +7,7 @@ import os
 import scenario
 
 MIB = 1 << 20
-HYPERVISOR_MIB = 2080
+HYPERVISOR_MIB = 2096
 SWAP_MIB = 2048
 GUESTS = ["ramp", "batch"]
 

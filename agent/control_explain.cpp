@@ -103,6 +103,7 @@ bool write_explanation(Agent& agent, const Vm& vm, JsonText& reply) {
   if (agent.memory().controller().find(vm.id) != nullptr) {
     reply.key("memory");
     write_vm_memory(agent.memory(), vm.id, reply);
+    write_memory_limits(agent.memory(), vm.id, reply);
   }
   reply.key("writes").array();
   for (const LastAction& last : cpu.last_actions(vm.id)) {

@@ -37,6 +37,31 @@ void write_guest(const GuestMemory& guest, JsonText& reply) {
       .end();
 }
 
+// What is not seen is not there.
+void write_signals(const VmMemory& seen, JsonText& reply) {
+  const auto add = [&reply](std::string_view name, const auto& value) {
+    if (value) reply.member(name, *value);
+  };
+  reply.key("signals").object();
+  if (seen.pressure) {
+    reply.member("pressure_some_us", seen.pressure->some_us)
+        .member("pressure_full_us", seen.pressure->full_us);
+  }
+  if (seen.events) reply.member("oom_kills", seen.events->oom_kill);
+  if (seen.stat) {
+    reply.member("anon_bytes", seen.stat->anon.count())
+        .member("file_bytes", seen.stat->file.count())
+        .member("refaults", seen.stat->refaults_anon + seen.stat->refaults_file)
+        .member("major_faults", seen.stat->major_faults);
+  }
+  add("first_touches", seen.first_touches);
+  add("direct_reclaims", seen.direct_reclaims);
+  add("direct_reclaim_ns", seen.direct_reclaim_ns);
+  add("reclaims", seen.memcg_reclaims);
+  add("reclaim_ns", seen.memcg_reclaim_ns);
+  reply.end();
+}
+
 void write_last(const LastBalloon& last, JsonText& reply) {
   reply.key("last")
       .object()
@@ -101,8 +126,35 @@ void write_vm_memory(const MemoryControl& memory, VmId vm, JsonText& reply) {
       .member("qmp_what",
               link == nullptr ? memory.missing_link(vm) : link->complaint());
   if (seen.guest) write_guest(*seen.guest, reply);
+  const VmMemory* signals = memory.seen(vm);
+  if (signals != nullptr) write_signals(*signals, reply);
   const auto last = memory.last_balloon(vm);
   if (last) write_last(*last, reply);
+  reply.end();
+}
+
+void write_memory_limits(const MemoryControl& memory, VmId vm,
+                         JsonText& reply) {
+  reply.key("memory_limits").array();
+  const auto limits = memory.limits(vm);
+  const auto add = [&reply](std::string_view knob,
+                            const std::optional<MemoryLimit>& limit) {
+    if (!limit) return;
+    reply.object()
+        .member("knob", knob)
+        .member("own_bytes", limit->own.count())
+        .member("effective_bytes", limit->effective.count())
+        .member("binding", limit->binding)
+        .end();
+  };
+  if (limits) {
+    add("memory.min", limits->min);
+    add("memory.low", limits->low);
+    add("memory.high", limits->high);
+    add("memory.max", limits->max);
+    add("memory.swap.max", limits->swap_max);
+    add("memory.zswap.max", limits->zswap_max);
+  }
   reply.end();
 }
 

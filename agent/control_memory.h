@@ -17,4 +17,8 @@ std::vector<ControlVerb> memory_verbs(Agent& agent);
 /// One VM's memory, as an object without key. Nothing where it is not watched.
 void write_vm_memory(const MemoryControl& memory, VmId vm, JsonText& reply);
 
+/// The limits along its cgroup's path, as the member "memory_limits". Slow:
+/// some files a level.
+void write_memory_limits(const MemoryControl& memory, VmId vm, JsonText& reply);
+
 }  // namespace outrider

@@ -20,7 +20,10 @@ std::int64_t to_mib(Bytes bytes) { return bytes.count() / kMebibyte.count(); }
 }  // namespace
 
 MemoryControl::MemoryControl(const Config& config, World world)
-    : world_(world), policy_(config.policy), controller_(config.policy) {}
+    : world_(world),
+      policy_(config.policy),
+      run_directory_(config.run_directory),
+      controller_(config.policy) {}
 
 void MemoryControl::start() {
   if (policy_.memory.mode == Mode::kObserve) return;
@@ -38,7 +41,17 @@ void MemoryControl::start() {
     cannot_ = clients.error().what;
     return;
   }
+  auto book = BalloonBook::open(run_directory_, world_.proc);
+  if (!book) {
+    cannot_ = book.error().what;
+    return;
+  }
+  book_.emplace(std::move(*book));
   sensor_.emplace(std::move(*sensor));
+  sensor_->load_programs();
+  for (const Error& missing : sensor_->missing()) {
+    log_info("memory what=\"{}\" next=\"without it\"", escaped(missing.what));
+  }
   clients_ = std::move(*clients);
 }
 
@@ -55,6 +68,9 @@ void MemoryControl::came(const Vm& vm) {
   known.vm = vm;
   controller_.add_vm(
       {.id = vm.id, .name = vm.identity.name, .uuid = vm.identity.uuid});
+  if (const HeldBalloon* held = book_->find(vm.identity)) {
+    controller_.adopt(vm.id, held->baseline, held->target);
+  }
   inputs_.reserve(known_.size());
   open_link(known);
 }
@@ -72,6 +88,7 @@ void MemoryControl::open_link(Known& known) {
 }
 
 void MemoryControl::gone(VmId vm) {
+  // What the book holds of it stays: it may be here still, and come again.
   if (known_.erase(vm) == 0) return;
   controller_.remove_vm(vm);
   (void)sensor_->detach(vm);  // it was attached: known_ had it
@@ -119,6 +136,7 @@ void MemoryControl::tick(Instant now) {
         now, moves ? GuestLink::Pace::kClose : GuestLink::Pace::kEasy);
   }
   const MemorySample& sample = sensor_->read(now);
+  sample_ = &sample;
   fill_inputs(sample);
   HostMemoryInput host;
   host.missing = !sample.host.amounts;
@@ -140,14 +158,28 @@ void MemoryControl::carry_out(std::span<const MemoryAction> plan, Instant now) {
              one_word(known->second.vm.identity.name),
              is_advice ? "advised_mib" : "balloon_mib", to_mib(action.value),
              to_mib(action.old), to_text(action.reason));
-    if (!is_advice) set_balloon(known->second, action, now);
+    if (!is_advice) set_balloon(known->second, action);
   }
 }
 
-void MemoryControl::set_balloon(Known& known, const MemoryAction& action,
-                                Instant now) {
+// Before it is set: an agent that dies in between has set nothing.
+Result<> MemoryControl::note_held(const Known& known,
+                                  const MemoryAction& action) {
+  const VmIdentity& identity = known.vm.identity;
+  if (action.reason == MemoryReason::kReleased) {
+    return book_->forget(identity);
+  }
+  return book_->note({.pid = identity.pid,
+                      .start_ticks = identity.start_ticks,
+                      .baseline = controller_.baseline(action.vm),
+                      .target = action.value});
+}
+
+void MemoryControl::set_balloon(Known& known, const MemoryAction& action) {
   const VmId vm = action.vm;
   if (!known.link) return;
+  auto noted = note_held(known, action);
+  if (!noted) return note_refusal(vm, noted.error());
   auto asked = known.link->set_balloon(action.value, [this, vm](Result<> done) {
     --unconfirmed_;
     if (!done) note_refusal(vm, done.error());
@@ -157,7 +189,6 @@ void MemoryControl::set_balloon(Known& known, const MemoryAction& action,
     return;
   }
   note_refusal(vm, asked.error());
-  (void)now;
 }
 
 void MemoryControl::note_refusal(VmId vm, const Error& error) {
@@ -170,22 +201,32 @@ void MemoryControl::note_refusal(VmId vm, const Error& error) {
               one_word(known->second.vm.identity.name), escaped(error.what));
 }
 
-void MemoryControl::release(Instant now) {
-  for (const MemoryAction& action : controller_.release(now)) {
+void MemoryControl::put_back(std::span<const MemoryAction> plan, Instant now) {
+  for (const MemoryAction& action : plan) {
     const auto known = known_.find(action.vm);
     if (known == known_.end()) continue;
-    known->second.last =
-        LastBalloon{.action = action, .at = now, .refusal = {}};
-    set_balloon(known->second, action, now);
+    known->second.last = LastBalloon{
+        .action = action, .at = now, .is_advice = false, .refusal = {}};
+    set_balloon(known->second, action);
   }
+}
+
+void MemoryControl::release_all() {
+  const Instant now = monotonic_now();
+  put_back(controller_.release(now), now);
   for (auto& [id, known] : known_) {
     if (known.link) known.link->restore_statistics();
   }
 }
 
+void MemoryControl::release(VmId vm) {
+  const Instant now = monotonic_now();
+  put_back(controller_.release(vm, now), now);
+}
+
 void MemoryControl::stop() {
   if (!sensor_) return;
-  release(monotonic_now());
+  release_all();
   const Instant end = monotonic_now() + kPatience;
   while (unconfirmed_ > 0 && monotonic_now() < end) {
     auto turned = world_.events.turn(kTurn);
@@ -198,12 +239,13 @@ void MemoryControl::stop() {
         unconfirmed_);
   }
   known_.clear();
+  sample_ = nullptr;
   sensor_.reset();
 }
 
 void MemoryControl::set_mode(Mode mode) {
   if (!sensor_) return;
-  if (mode != Mode::kEnforce) release(monotonic_now());
+  if (mode != Mode::kEnforce) release_all();
   controller_.set_host_mode(mode);
   if (mode != Mode::kEnforce) return;
   for (auto& [id, known] : known_) {
@@ -213,12 +255,23 @@ void MemoryControl::set_mode(Mode mode) {
 
 void MemoryControl::set_mode(VmId vm, Mode mode) {
   if (!sensor_) return;
+  if (mode != Mode::kEnforce) release(vm);
   controller_.set_mode(vm, mode);
 }
 
 void MemoryControl::set_migrating(VmId vm, bool is_migrating) {
   const auto known = known_.find(vm);
-  if (known != known_.end()) known->second.is_migrating = is_migrating;
+  if (known == known_.end()) return;
+  if (is_migrating) release(vm);
+  known->second.is_migrating = is_migrating;
+}
+
+const VmMemory* MemoryControl::seen(VmId vm) const {
+  if (sample_ == nullptr) return nullptr;
+  for (const VmMemory& each : sample_->vms) {
+    if (each.id == vm) return &each;
+  }
+  return nullptr;
 }
 
 const GuestLink* MemoryControl::link(VmId vm) const {

@@ -8,9 +8,11 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "agent/balloon_book.h"
 #include "agent/base/result.h"
 #include "agent/cgroup.h"
 #include "agent/config.h"
@@ -65,10 +67,12 @@ class MemoryControl {
   /// Empty: it is on, or nobody asked for it.
   const std::string& cannot() const { return cannot_; }
   const MemoryController& controller() const { return controller_; }
+  /// What the host saw of it last; nullptr: nothing.
+  const VmMemory* seen(VmId vm) const;
   /// nullptr: it has none; `missing_link` says why.
   const GuestLink* link(VmId vm) const;
   std::string missing_link(VmId vm) const;
-  /// Empty: nothing was set.
+  /// Of what it was set to; none: nothing was.
   std::optional<LastBalloon> last_balloon(VmId vm) const;
   /// Errors: as MemorySensor::limits.
   Result<MemoryLimits> limits(VmId vm) const;
@@ -86,18 +90,24 @@ class MemoryControl {
   void open_link(Known& known);
   void fill_inputs(const MemorySample& sample);
   void carry_out(std::span<const MemoryAction> plan, Instant now);
-  void set_balloon(Known& known, const MemoryAction& action, Instant now);
+  void set_balloon(Known& known, const MemoryAction& action);
+  Result<> note_held(const Known& known, const MemoryAction& action);
   void note_refusal(VmId vm, const Error& error);
-  void release(Instant now);
+  void put_back(std::span<const MemoryAction> plan, Instant now);
+  void release_all();
+  void release(VmId vm);
   bool is_enforced(VmId vm) const;
 
   World world_;
   const Policy& policy_;
+  const std::string& run_directory_;
   MemoryController controller_;
   std::optional<MemorySensor> sensor_;
   std::unique_ptr<qmp::Clients> clients_;
+  std::optional<BalloonBook> book_;
   std::map<VmId, Known> known_;
   std::vector<MemoryInput> inputs_;
+  const MemorySample* sample_ = nullptr;  // the sensor's own
   std::string cannot_;
   Instant due_{};
   std::uint32_t unconfirmed_ = 0;  // settings whose reply is to come

@@ -216,6 +216,7 @@ std::string explain_text(const json_t* reply) {
          forecasts_text(json_object_get(reply, "forecasts")) +
          outlook_text(json_object_get(reply, "outlook")) +
          vm_memory_text(json_object_get(reply, "memory")) +
+         memory_limits_text(json_object_get(reply, "memory_limits")) +
          rule_text(json_object_get(reply, "rule")) +
          shadow_text(json_object_get(reply, "shadow")) +
          knobs_text(json_object_get(reply, "writes")) +

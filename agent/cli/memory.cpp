@@ -147,6 +147,24 @@ std::string vm_memory_text(const json_t* vm) {
                      what.empty() ? "" : ": " + what);
 }
 
+std::string memory_limits_text(const json_t* limits) {
+  // Above any memory it stands for "max".
+  constexpr std::int64_t kNoLimit = std::int64_t{1} << 60;
+  const auto amount = [](const json_t* limit, const char* name) {
+    const std::int64_t bytes = count_at(limit, name);
+    return bytes >= kNoLimit ? "max" : std::to_string(bytes >> 20);
+  };
+  std::vector<std::vector<std::string>> rows = {
+      {"KNOB", "OWN MiB", "EFFECTIVE MiB", "BY"}};
+  for (std::size_t i = 0; i < json_array_size(limits); ++i) {
+    const json_t* limit = json_array_get(limits, i);
+    rows.push_back({text_at(limit, "knob"), amount(limit, "own_bytes"),
+                    amount(limit, "effective_bytes"),
+                    text_at(limit, "binding")});
+  }
+  return rows.size() == 1 ? "" : "\nlimits of its memory\n" + table_text(rows);
+}
+
 void add_memory(const CommandSite& site) {
   CLI::App* app = site.parent.add_subcommand(
       "memory", "what guests hold, need and give, and what is kept free");

@@ -24,8 +24,9 @@ std::string explain_text(const json_t* reply);
 
 /// Of the verb "memory": the host's books, then a line a VM.
 std::string memory_text(const json_t* reply);
-/// What "explain" says of one VM's memory.
+/// What "explain" says of one VM's memory, and of its limits.
 std::string vm_memory_text(const json_t* vm);
+std::string memory_limits_text(const json_t* limits);
 
 /// Of the verbs that change something, when they were asked with "dry_run".
 std::string dry_run_text(const json_t* reply);

@@ -44,6 +44,17 @@ void MemoryController::add_vm(const MemoryFacts& facts) {
   plan_.reserve(3 * seats_.size());
 }
 
+void MemoryController::adopt(VmId vm, Bytes baseline, Bytes target) {
+  if (MemorySeat* its = seat(vm)) its->adopt(baseline, target);
+}
+
+Bytes MemoryController::baseline(VmId vm) const {
+  const auto place =
+      std::lower_bound(seats_.begin(), seats_.end(), vm, is_before);
+  const bool is_it = place != seats_.end() && (*place)->state.facts.id == vm;
+  return is_it ? (*place)->baseline() : Bytes{};
+}
+
 void MemoryController::remove_vm(VmId vm) {
   std::erase_if(seats_, [vm](const std::unique_ptr<MemorySeat>& each) {
     return each->state.facts.id == vm;
@@ -168,6 +179,14 @@ std::span<const MemoryAction> MemoryController::release(Instant now) {
     MemoryAction action;
     if (each->release(now, action)) plan_.push_back(action);
   }
+  return plan_;
+}
+
+std::span<const MemoryAction> MemoryController::release(VmId vm, Instant now) {
+  plan_.clear();
+  MemoryAction action;
+  MemorySeat* its = seat(vm);
+  if (its != nullptr && its->release(now, action)) plan_.push_back(action);
   return plan_;
 }
 

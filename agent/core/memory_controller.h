@@ -42,6 +42,8 @@ class MemoryController {
   explicit MemoryController(Policy policy);
 
   void add_vm(const MemoryFacts& facts);
+  /// As MemorySeat::adopt.
+  void adopt(VmId vm, Bytes baseline, Bytes target);
   void remove_vm(VmId vm);
   void set_mode(VmId vm, Mode mode);
   void set_host_mode(Mode mode);
@@ -52,6 +54,8 @@ class MemoryController {
   void refuse(VmId vm, Instant now);
   /// All balloons as they were before Outrider. Valid until the next call.
   std::span<const MemoryAction> release(Instant now);
+  /// Likewise of one VM's.
+  std::span<const MemoryAction> release(VmId vm, Instant now);
   /// As Controller::ponder.
   bool ponder();
 
@@ -59,6 +63,8 @@ class MemoryController {
   std::span<const std::unique_ptr<MemorySeat>> seats() const { return seats_; }
   /// nullptr: no such VM.
   const MemoryState* find(VmId vm) const;
+  /// What its balloon left it before it was first set.
+  Bytes baseline(VmId vm) const;
   const MemoryBooks& books() const { return books_; }
   const Policy& policy() const { return policy_; }
 

@@ -62,6 +62,11 @@ void MemorySeat::resolve(const Policy& policy) {
   state.policy.mode = std::min(state.policy.mode, mode_asked);
 }
 
+void MemorySeat::adopt(Bytes baseline, Bytes target) {
+  baseline_ = baseline;
+  state.target = target;
+}
+
 // A guest may say of itself what it likes; that it uses more than the host
 // holds for it is not possible.
 void MemorySeat::learn_used(const MemoryInput& input) {

@@ -62,6 +62,11 @@ class MemorySeat {
   MemoryState state;
   Mode mode_asked = Mode::kEnforce;  // by an operator, at run time
 
+  /// An agent before this one had set its balloon to `target`, where it was
+  /// `baseline`.
+  void adopt(Bytes baseline, Bytes target);
+  Bytes baseline() const { return baseline_; }
+
   /// Takes over a policy that may have changed; not its horizon.
   void resolve(const Policy& policy);
   /// nullptr: nothing was seen of it.

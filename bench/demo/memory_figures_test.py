@@ -237,7 +237,7 @@ class Plan(unittest.TestCase):
 
     def test_a_workload_says_what_the_scenario_does(self):
         self.assertEqual(memory_scenario.workloads()["ramp"],
-                         "surge:256,1024,40,8,75,0.15")
+                         "surge:256,1024,40,8,90,0.15")
 
 
 class Reactive(unittest.TestCase):

@@ -13,11 +13,11 @@ GUESTS = ["ramp", "batch"]
 
 # The production guest. Its surge is new memory, not what it had before.
 RAMP = {"name": "ramp", "memory_mib": 1280, "from_mib": 256, "to_mib": 1024,
-        "mib_per_sec": 40, "hold_s": 8, "period_s": 75, "jitter": 0.15}
+        "mib_per_sec": 40, "hold_s": 8, "period_s": 90, "jitter": 0.15}
 # It has touched `freed_mib` and given them back; the host still has them. Its
 # jobs come between the surges and make it need again what a balloon took.
 BATCH = {"name": "batch", "memory_mib": 1024, "freed_mib": 800, "work_mib": 96,
-         "job_mib": 320, "offset_s": 37}
+         "job_mib": 320, "offset_s": 45}
 BATCH_FLOOR_MIB = 384  # less was never asked of it by anybody
 
 # The oracle takes what is missing at a surge's top, and has it when it begins:
@@ -27,7 +27,7 @@ ORACLE_GIVE_MIB_PER_SEC = 20
 # A baseline remembers nothing, but the oracle needs time before the first surge;
 # who learns is to have seen one.
 BASELINE_LEAD_S = 24
-LEARNER_LEAD_S = 80
+LEARNER_LEAD_S = 95
 TAIL_S = 2
 
 LEARNERS = ["outrider"]

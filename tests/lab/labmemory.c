@@ -42,8 +42,7 @@ static int64_t touch(unsigned char *at, size_t bytes) {
   return now_ns() - start;
 }
 
-// --- What the guest itself counts
-// ---------------------------------------------
+// --- What the guest itself counts --------------------------------------------
 
 // The sum of what `path` has under names that begin with `name`.
 static long long count_of(const char *path, const char *name) {
@@ -87,8 +86,7 @@ static void mark_counters(void) {
       count_of("/proc/meminfo", "MemAvailable:"));
 }
 
-// --- A process that may be killed
-// ---------------------------------------------
+// --- A process that may be killed --------------------------------------------
 
 // Runs `body` in one, and anew when the guest's OOM killer has taken it. It
 // ends with the thread that called this.
@@ -112,8 +110,7 @@ static _Noreturn void keep_running(void (*body)(const struct MemoryLoad *),
   }
 }
 
-// --- surge
-// ---------------------------------------------------------------------
+// --- surge -------------------------------------------------------------------
 
 struct Surge {
   unsigned char *memory;  // from_mib that are kept, and what a surge adds
@@ -204,8 +201,7 @@ void run_surges(const struct MemoryLoad *load) {
   keep_running(repeat_surges, load);
 }
 
-// --- pressure, cache
-// -------------------------------------------------------------
+// --- pressure, freed ---------------------------------------------------------
 
 struct Job {
   unsigned char *memory;  // NULL: none is running

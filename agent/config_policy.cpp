@@ -95,7 +95,7 @@ MemoryPolicy read_memory(Fields& fields, const MemoryPolicy& base) {
       .period =
           read_time<milliseconds>(fields, "period_ms", {10, 1000}, base.period),
       .horizon = read_time<seconds>(fields, "horizon_s", {2, 12}, base.horizon),
-      .host_share_permille = read_percent(fields, "host_share_percent", {0, 50},
+      .host_share_permille = read_percent(fields, "host_share_percent", {0, 90},
                                           base.host_share_permille),
       .take_per_second = read_mib(fields, "take_mib_per_second", {4, 65'536},
                                   base.take_per_second),

@@ -41,11 +41,15 @@ class MemoryController {
  public:
   explicit MemoryController(Policy policy);
 
+  /// In the place of one with that id, if there is one. Allocates.
   void add_vm(const MemoryFacts& facts);
   /// As MemorySeat::adopt.
   void adopt(VmId vm, Bytes baseline, Bytes target);
+  /// Nothing of it is kept. Errors: none, of no such VM.
   void remove_vm(VmId vm);
+  /// An operator's own choice for it: the least of this and the policy's holds.
   void set_mode(VmId vm, Mode mode);
+  /// Likewise for all.
   void set_host_mode(Mode mode);
 
   /// What is to be set now. Valid until the next call. Allocates nothing.

@@ -29,6 +29,7 @@ enum class Cooperation : std::uint8_t {
   kShort,      // it was short of memory itself a while ago
   kMigrating,
 };
+/// The word for it, for people and programs.
 std::string_view to_text(Cooperation cooperation);
 
 /// For people and programs to look at.

@@ -18,7 +18,8 @@ UNITS = ("tests/unit/core/memory_keys_test.cpp",
          "tests/unit/shell/foresight_test.cpp",
          "tests/unit/shell/journal_test.cpp")
 LABS = {"lab-keys": "tests/lab/cases/keys.py",
-        "lab-keys-policy": "tests/lab/cases/keys_policy.py"}
+        "lab-keys-policy": "tests/lab/cases/keys_policy.py",
+        "lab-memory": "tests/lab/cases/memory.py"}
 
 # Key: its tests. `PolicyKeys.Mode` is a unit test, `lab-keys` a row of
 # tests/list in whose case a label begins with the key. Where core makes of a key

@@ -271,3 +271,23 @@ void free_touched(double mib) {
   touch(memory, bytes);
   munmap(memory, bytes);
 }
+
+void touch_memory(const struct TouchLoad *load) {
+  enum { kPagesPerMib = kMib / kPage };
+  const double pages_per_ns = load->mib_per_sec * kPagesPerMib / 1e9;
+  const int64_t pages = (int64_t)(load->mib * kPagesPerMib);
+  char *memory = mmap(NULL, (size_t)pages * kPage, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED) give_up("touch", "no memory");
+  int64_t told_ns = load->epoch_ns;
+  for (int64_t done = 0; load->loops || done < pages;) {
+    sleep_until(now_ns() + kTickNs);
+    const int64_t now = now_ns();
+    int64_t due = (int64_t)((double)(now - load->epoch_ns) * pages_per_ns);
+    if (!load->loops && due > pages) due = pages;
+    for (; done < due; ++done) ++memory[done % pages * kPage];
+    if (now - told_ns < kNsPerSec / 2 && done != pages) continue;
+    told_ns = now;
+    mark_line("TOUCHED %.3f", (double)done / kPagesPerMib);
+  }
+}

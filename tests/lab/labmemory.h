@@ -2,6 +2,7 @@
 // What a lab guest does with memory. Each load runs in a process of its own,
 // which the guest's OOM killer may take: that is marked, and it begins anew.
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct MemoryLoad {
@@ -36,3 +37,13 @@ _Noreturn void run_steady(const struct MemoryLoad *load);
 // Touches `mib` and gives it back: free memory of the guest, which the host has
 // resident all the same, unless the guest reports free pages.
 void free_touched(double mib);
+
+struct TouchLoad {
+  int64_t epoch_ns;    // the workload's time 0
+  double mib_per_sec;  // how fast
+  double mib;          // how much
+  bool loops;          // over the same memory again and again
+};
+// touch: writes to memory that it has not used before, page by page. Who was
+// late catches up, so that the rate is true. Marks TOUCHED <MiB so far>.
+void touch_memory(const struct TouchLoad *load);

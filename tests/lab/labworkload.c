@@ -264,7 +264,7 @@ static void run_bursts(struct Worker *worker) {
 
 // Work in ticks of 10 ms, as much as `demand_ns` says for each, until that is
 // negative. What does not fit is dropped, or kept with the flag backlog.
-static const int64_t kTickNs = 10000000;
+
 static void run_ticks(int64_t (*demand_ns)(int64_t tick)) {
   for (int64_t tick = -(lead_ns / kTickNs);;) {
     sleep_until(epoch_ns + tick * kTickNs);
@@ -293,29 +293,6 @@ static int64_t replay_demand(int64_t tick) {
   if (tick >= ticks && !workload.loop) return -1;
   // A lead replays the end of it.
   return (int64_t)replay_us[(tick % ticks + ticks) % ticks] * 1000 / workers;
-}
-
-// touch:MIB_PER_S,TOTAL_MIB  writes to memory that it has not used before, page
-// by page. Who was late catches up, so that the rate is true. With the flag
-// loop it goes over the same memory again and again.
-static void touch_memory(void) {
-  enum { kPage = 4096, kPagesPerMib = 256 };
-  const double pages_per_ns = workload.argument[0] * kPagesPerMib / 1e9;
-  const int64_t pages = (int64_t)(workload.argument[1] * kPagesPerMib);
-  char *memory = mmap(NULL, (size_t)pages * kPage, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) give_up("touch", "no memory");
-  int64_t told_ns = epoch_ns;
-  for (int64_t done = 0; workload.loop || done < pages;) {
-    sleep_until(now_ns() + kTickNs);
-    const int64_t now = now_ns();
-    int64_t due = (int64_t)((double)(now - epoch_ns) * pages_per_ns);
-    if (!workload.loop && due > pages) due = pages;
-    for (; done < due; ++done) ++memory[done % pages * kPage];
-    if (now - told_ns < kNsPerSec / 2 && done != pages) continue;
-    told_ns = now;
-    mark_line("TOUCHED %.3f", (double)done / kPagesPerMib);
-  }
 }
 
 // surge:FROM_MIB,TO_MIB,MIB_PER_SEC,HOLD_SEC,PERIOD_SEC[,JITTER]
@@ -369,7 +346,10 @@ static void *work(void *argument) {
       run_ticks(replay_demand);
       break;
     case kTouch:
-      touch_memory();
+      touch_memory(&(struct TouchLoad){.epoch_ns = epoch_ns,
+                                       .mib_per_sec = workload.argument[0],
+                                       .mib = workload.argument[1],
+                                       .loops = workload.loop});
       break;
     case kSurge:
     case kPressure:

@@ -6,6 +6,7 @@
 enum { kMarkBegin = 0x80, kMarkEnd = 0xc0 };
 static const int64_t kNsPerMs = 1000000;
 static const int64_t kNsPerSec = 1000000000;
+static const int64_t kTickNs = 10000000;  // of workloads that follow a time
 
 // CLOCK_MONOTONIC of the guest.
 int64_t now_ns(void);

@@ -102,10 +102,7 @@ class Client {
     return ask(verb.request,
                [parse = verb.parse,
                 answer = std::move(on_answer)](Completion ended) mutable {
-                 auto value = to_result(std::move(ended));
-                 if (!value)
-                   return answer(Result<T>{tl::unexpected(value.error())});
-                 answer(parse(value->get()));
+                 answer(read<T>(parse, std::move(ended)));
                });
   }
 
@@ -127,6 +124,14 @@ class Client {
 
   Client(Clients& clients, std::string path, Listener listener,
          const Limits& limits);
+  // Not inlined: g++ 12 sees members of what is not there as uninitialized.
+  template <class T>
+  [[gnu::noinline]] static Result<T> read(Result<T> (*parse)(const json_t*),
+                                          Completion ended) {
+    auto value = to_result(std::move(ended));
+    if (value) return parse(value->get());
+    return tl::unexpected<Error>(std::move(value.error()));
+  }
   Instant next_due() const { return session_.next_due(); }
   void on_due(Instant now);
   void on_ready(std::uint32_t epoll_events);

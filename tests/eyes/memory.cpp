@@ -3,6 +3,7 @@
 
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "agent/discovery.h"
 #include "agent/json.h"
@@ -101,15 +102,40 @@ void print_line(const std::string& line) {
   (void)std::fflush(stdout);  // who reads finds out for itself
 }
 
+struct Attached {
+  std::vector<VmId> vms;
+  std::vector<Error> refused;  // VMs whose memory cannot be seen here
+};
+
+Attached attach(MemorySensor& sensor, const ProcRoot& proc,
+                const CgroupTree* cgroups, std::span<const pid_t> pids) {
+  Attached all;
+  for (const pid_t pid : pids) {
+    Vm vm;
+    vm.id = VmId{static_cast<std::uint32_t>(all.vms.size() + 1)};
+    auto identity = identify(proc, cgroups, pid);
+    if (!identity) give_up(identity.error().what);
+    vm.identity = *std::move(identity);
+    auto attached = sensor.attach(vm);
+    if (attached) {
+      all.vms.push_back(vm.id);
+    } else {
+      all.refused.push_back(std::move(attached.error()));
+    }
+  }
+  return all;
+}
+
 // What is there to see, before the first figures.
-void print_start(const MemorySensor& sensor, std::size_t vms, Duration load) {
+void print_start(const MemorySensor& sensor, const Attached& attached,
+                 Duration load) {
   std::string line;
   JsonText json{line};
   json.object().member("load_ns", load.count()).key("missing").array();
   for (const Error& missing : sensor.missing()) json.value(missing.what);
+  for (const Error& refused : attached.refused) json.value(refused.what);
   json.end().key("vms").array();
-  for (std::size_t i = 0; i < vms; ++i) {
-    const VmId id{static_cast<std::uint32_t>(i + 1)};
+  for (const VmId id : attached.vms) {
     json.object().member("cgroup", sensor.cgroup_of(id));
     auto limits = sensor.limits(id);
     if (!limits) give_up(limits.error().what);
@@ -145,18 +171,11 @@ void print_memory(int period_ms, int count, std::span<const pid_t> pids) {
   auto cgroups = open_host_cgroups(*proc);
   auto sensor = MemorySensor::open(*proc, cgroups ? &*cgroups : nullptr);
   if (!sensor) give_up(sensor.error().what);
-  for (std::size_t i = 0; i < pids.size(); ++i) {
-    Vm vm;
-    vm.id = VmId{static_cast<std::uint32_t>(i + 1)};
-    auto identity = identify(*proc, cgroups ? &*cgroups : nullptr, pids[i]);
-    if (!identity) give_up(identity.error().what);
-    vm.identity = *std::move(identity);
-    auto attached = sensor->attach(vm);
-    if (!attached) give_up(attached.error().what);
-  }
+  const Attached attached =
+      attach(*sensor, *proc, cgroups ? &*cgroups : nullptr, pids);
   const Instant start = monotonic_now();
   sensor->load_programs();
-  print_start(*sensor, pids.size(), monotonic_now() - start);
+  print_start(*sensor, attached, monotonic_now() - start);
   for (int i = 0; i < count; ++i) {
     const Instant now = monotonic_now();
     const MemorySample& sample = sensor->read(now);

@@ -4,8 +4,10 @@
 who is squeezed shows it, its neighbour does not; and who reclaims for itself is
 told from who does not. The guest's marks and the kernel's files are the
 measure."""
+import atexit
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -35,7 +37,9 @@ class Eyes:
         wait_until(lambda: self.lines, 30, "eyes_check says nothing")
 
     def _collect(self):
-        with open(os.environ["LAB_OUT"] + "/eyes.jsonl", "w") as out:
+        # Not at once to $LAB_OUT: each wait for it would move the readings.
+        atexit.register(shutil.copy, "/run/eyes.jsonl", os.environ["LAB_OUT"])
+        with open("/run/eyes.jsonl", "w", buffering=1) as out:
             for line in self.process.stdout:
                 out.write(line)
                 self.lines.append(json.loads(line))

@@ -18,6 +18,7 @@ import time
 
 import memory_host
 import memory_scenario
+import memory_turns
 import qmp
 
 MIB = memory_scenario.MIB
@@ -59,13 +60,18 @@ def run_reactive(monitor):
         time.sleep(PERIOD_S)
 
 
+def zero_s_of(marks):
+    """The guests' time 0 on this clock, by the mark that says how far it is;
+    None before that."""
+    zero_us = memory_turns.Marks(marks.splitlines()).zero_us
+    return None if zero_us is None else zero_us / 1e6
+
+
 def await_zero_s():
-    """The guests' time 0 on this clock, by the mark that says how far it is."""
     while True:
-        for line in memory_host.read(FOLDER + "/marks").splitlines():
-            words = line.split()
-            if len(words) == 3 and words[1] == "LEAD":
-                return int(words[0]) / 1e9 + 0.1 + int(words[2])
+        zero_s = zero_s_of(memory_host.read(FOLDER + "/marks"))
+        if zero_s is not None:
+            return zero_s
         time.sleep(0.05)
 
 

@@ -14,6 +14,9 @@ import memory_scenario
 import memory_turns
 import turns
 
+# Rows of the record so far apart say that somebody else was using the machine,
+# and the emulator stood still.
+GAP_S_MAX = 5
 # Of all surges together.
 SURGE_FIGURES = ["surge_s", "step_ms", "hold_ms_max", "available_at_begin_mib",
                  "given_at_begin_mib", "batch_job_s"]
@@ -22,7 +25,7 @@ TURN_FIGURES = ["swapped_out_mib", "swapped_in_mib", "pgscan_direct",
                 "allocstall", "host_some_s", "host_full_s", "ramp_some_s",
                 "ramp_full_s", "ramp_majflt", "guest_pgmajfault",
                 "guest_allocstall", "batch_work_ratio", "batch_stall_ms_max",
-                "batch_majflt", "balloon_end_mib"]
+                "batch_majflt", "balloon_end_mib", "gap_s"]
 
 
 def summarise(of_rounds):
@@ -120,6 +123,12 @@ def report(result):
           result["nominal_surge_s"])
     for name, why in result["skipped"].items():
         print("%s was left out: %s" % (name, why))
+    for name, one in result["controllers"].items():
+        if one["spread"]["gap_s"][1] > GAP_S_MAX:
+            print("This machine was busy: under %s the hypervisor stood still "
+                  "for %.0f s.\nIts figures are worth little; run it again "
+                  "when the machine is idle." % (
+                      name, one["spread"]["gap_s"][1]))
     for one in result["verdicts"]:
         print(figures.verdict_line(one))
 

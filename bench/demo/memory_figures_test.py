@@ -128,6 +128,15 @@ class Counters(unittest.TestCase):
         self.assertEqual(turn_of(record_of(70), (), batch[:1]).killed(), 0)
 
 
+class Gap(unittest.TestCase):
+    def test_is_the_longest_time_without_a_row(self):
+        self.assertEqual(turn_of(record_of(70)).figures()["gap_s"], 0.25)
+        lines = ["t_us," + ",".join(["batch.balloon_kib"])]
+        lines += ["%d,0" % (at * 1e6) for at in (0, 1, 2, 9, 10, 40)]
+        turn = turn_of(turns.Record(lines), scored_s=20)
+        self.assertEqual(turn.gap_s(), 7)  # 10 to 40 is not within
+
+
 class BatchWork(unittest.TestCase):
     def test_is_the_part_of_ten_tenths_a_second_that_was_done(self):
         lines = ["1500000000 WORK 5 10", "10500000000 WORK 55 400",
@@ -259,6 +268,13 @@ class Reactive(unittest.TestCase):
         self.assertEqual(self.target_mib(900, 1000), 1024)
         self.assertEqual(self.target_mib(10, 400),
                          memory_scenario.BATCH_FLOOR_MIB)
+
+
+class Oracle(unittest.TestCase):
+    def test_waits_for_the_guests_time_0(self):
+        self.assertIsNone(memory_control.zero_s_of("5000000000 HELD\n"))
+        self.assertEqual(memory_control.zero_s_of(
+            "5000000000 HELD\n6000000000 LEAD 24\n"), 30.1)
 
 
 class Host(unittest.TestCase):

@@ -93,6 +93,14 @@ class Turn:
         return (memory_scenario.BATCH["memory_mib"] -
                 self.at("batch.balloon_kib", at_us) / 1024)
 
+    def gap_s(self):
+        """The longest time between two rows, which are to be 0.25 s apart: if
+        it is long, the hypervisor itself stood still."""
+        times = [at_us for at_us in self.record.times_us
+                 if self.begin_us <= at_us < self.end_us]
+        return max((after - before for before, after
+                    in zip(times, times[1:])), default=0) / 1e6
+
     def killed(self):
         """By the guests' own OOM killers, as they count and as we see it."""
         span = (self.begin_us, self.end_us)
@@ -144,6 +152,7 @@ class Turn:
             "guest_pgmajfault": ramp.rise("pgmajfault", *span),
             "guest_allocstall": ramp.rise("allocstall", *span),
             "killed": self.killed(),
+            "gap_s": self.gap_s(),
             "balloon_end_mib": self.at("batch.balloon_kib",
                                        self.end_us) / 1024,
             **self.batch_figures(),

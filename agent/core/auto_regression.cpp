@@ -51,7 +51,7 @@ bool AutoRegression::is_sound() const {
                           weight_newer_, weight_older_, newer_, older_}) {
     if (!(std::abs(any) <= kFigureMost)) return false;
   }
-  for (const float figure : {mean_, recent_, next_}) {
+  for (const float figure : {mean_, recent_}) {
     if (!(figure >= 0 && figure <= kFigureMost)) return false;
   }
   return true;
@@ -64,10 +64,13 @@ void AutoRegression::observe(float value, float mean) {
   older_ = std::min((before - mean) / mean, kInputMost);
   newer_ = std::min((value - mean) / mean, kInputMost);
   mean_ = mean;
+}
+
+float AutoRegression::next() const {
   const float next =
-      mean * (1 + weight_newer_ * newer_ + weight_older_ * older_);
+      mean_ * (1 + weight_newer_ * newer_ + weight_older_ * older_);
   // Of a comparison that a value that is not a number would not pass.
-  next_ = next > 0 ? std::min(next, recent_) : 0;
+  return next > 0 ? std::min(next, recent_) : 0;
 }
 
 }  // namespace outrider

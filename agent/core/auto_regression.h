@@ -15,7 +15,7 @@ class AutoRegression {
   /// The next step. `mean`: of late; above 0.
   void observe(float value, float mean);
   /// Of the next step. Shape: 0 .. the peak of late.
-  float next() const { return next_; }
+  float next() const;
   /// Whether it may have come about: of bytes from elsewhere.
   bool is_sound() const;
 
@@ -34,7 +34,6 @@ class AutoRegression {
   float older_ = 0;
   float mean_ = 0;    // of these; 0: there are none
   float recent_ = 0;  // the peak of late
-  float next_ = 0;
 };
 
 }  // namespace outrider

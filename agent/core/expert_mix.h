@@ -39,6 +39,19 @@ struct MixPlan {
   Quad misses_most;
 };
 
+/// What of a mix is of the experts that go by a season; not touched while none
+/// is believed in. Invariant: without padding.
+struct SeasonMix {
+  Quad loss[kPointsSeasonal] = {};
+  Quad above[kPointsSeasonal] = {};
+  Quad weight{};  // of the regression's feature
+  std::array<float, kPointsSeasonal> scale{};
+  std::array<float, 2> unused{};  // fills up to the quads' alignment
+
+  /// Whether it may have come about: of bytes from elsewhere.
+  bool is_sound() const;
+};
+
 /// Quantiles of the peak, of one series.
 ///
 /// Each expert's point becomes quantiles by those of what it was wrong by, and
@@ -57,47 +70,56 @@ class ExpertMix {
   /// The first value. `prior`: what may be above it.
   void start(float value, float prior);
 
-  /// The truth of `told`, which was told of `view`. `kept`: the share of their
-  /// losses that experts keep. A peak of which it is not known whether it was
-  /// above a quantile leaves that quantile alone.
-  void learn(const MixPlan& plan, const View& view, Quad told, PeakSeen seen,
-             float kept);
+  /// The truth of `told`, which was told on these grounds. `kept`: the share of
+  /// their losses that experts keep. A peak of which it is not known whether it
+  /// was above a quantile leaves that quantile alone.
+  void learn(const MixPlan& plan, const Grounds& grounds, Quad told,
+             PeakSeen seen, float kept);
 
   /// `most`: what no expert may tell more than.
-  Quad tell(const MixPlan& plan, const View& view, float most) const;
+  Quad tell(const MixPlan& plan, const Grounds& grounds, float most) const;
 
   /// A season was just found: whoever goes by it begins as good as the best,
-  /// and keeps that by being right.
+  /// and keeps that by being right. The constant hands over what it told for
+  /// the mean of the periods.
   void welcome_season();
+  /// It is believed in no more: the constant takes that back.
+  void dismiss_season();
 
   /// How much each counts in quantile `tau` of what is told; they sum to 1.
-  std::array<float, kExperts> weights(const View& view, std::size_t tau) const;
+  std::array<float, kExperts> weights(const Grounds& grounds,
+                                      std::size_t tau) const;
   /// Whether it may have come about: of bytes from elsewhere.
   bool is_sound() const;
   /// How often it began to be missed too often, since the start.
   std::uint32_t fallbacks() const { return fallbacks_; }
 
  private:
-  void learn_points(const MixPlan& plan, const View& view, PeakSeen seen,
-                    float kept);
-  void learn_regression(const MixPlan& plan, const View& view, PeakSeen seen,
-                        float kept);
-  Quad regression(const View& view) const;
-  Quad least_lost(std::size_t points) const;
-  Quad share(std::size_t expert, Quad least, float little) const;
+  // What the regression goes by, in units: so many, a season's, and nothing.
+  using Features = std::array<Quad, 2>;
+  static constexpr std::size_t kFeatures = 6;
 
-  Quad loss_[kExperts] = {};
-  Quad above_[kPoints] = {};  // the points
+  void learn_points(const MixPlan& plan, const Grounds& grounds, PeakSeen seen,
+                    float kept);
+  void learn_regression(const MixPlan& plan, const Grounds& grounds,
+                        PeakSeen seen, float kept);
+  static Features features(const Grounds& grounds);
+  Quad regression(const Grounds& grounds, const Features& features) const;
+  /// Of the experts that tell. `season`: as Grounds.
+  Quad least_lost(const SeasonView* season) const;
+
+  Quad loss_[kPointsUnseasonal] = {};
+  Quad above_[kPointsUnseasonal] = {};  // the points
+  Quad regression_loss_{};
   Quad weights_[kFeatures] = {};
-  Quad squares_[kFeatures / 4] = {};  // of each feature, of late
-  Quad push_ = {};    // of what is told, in units of the running error
-  Quad missed_ = {};  // of late
-  std::array<float, kPoints> scale_{};  // running errors
+  Features squares_{};  // of each, of late
+  Quad push_{};         // of what is told, in units of the running error
+  Quad missed_{};       // of late
+  std::array<float, kPointsUnseasonal> scale_{};  // running errors
   std::uint32_t steps_ = 0;
   std::uint32_t fallbacks_ = 0;
   float error_ = 0;  // of kAr, of late
-  [[maybe_unused]] std::uint64_t unused_ =
-      0;  // fills up to the quads' alignment
+  SeasonMix season_;
 };
 
 }  // namespace outrider

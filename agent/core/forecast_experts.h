@@ -8,9 +8,6 @@
 #include <cstdint>
 
 #include "agent/core/auto_regression.h"
-#include "agent/core/quad.h"
-#include "agent/core/season.h"
-#include "agent/core/season_search.h"
 
 namespace outrider {
 
@@ -22,7 +19,7 @@ enum class Expert : std::uint8_t {
   kHolt,      // it goes on as it went, less and less so
   kAr,        // it follows from the last two steps
   kQuantile,  // it is as distributed as ever
-  // While a season is believed in:
+  // While a season is believed in (season_experts.h):
   kSeason,      // the mean of the last periods, and what is off that by now
   kSeasonPeak,  // the peak of most of them, a step early and late; where it is
                 // above that by now, it is no less than now
@@ -31,21 +28,49 @@ enum class Expert : std::uint8_t {
 inline constexpr std::size_t kExperts = 8;
 inline constexpr std::size_t kPoints = 7;  // all but kRegression tell a point
 inline constexpr std::size_t kPointsUnseasonal = 5;
-inline constexpr std::size_t kFeatures = 8;
+inline constexpr std::size_t kPointsSeasonal = kPoints - kPointsUnseasonal;
 
-/// What is known of a series at one step.
+// Of demand, and at all: what is less is taken for nothing.
+inline constexpr float kUnitLeast = 1e-18F;
+
+/// What is known of a series at one step, whatever its season. One of each step
+/// that waits for its truth is kept: only what the rest follows from.
 struct View {
-  std::array<float, kPoints> points{};  // by Expert; no point is below nothing
-  std::uint32_t count = kPointsUnseasonal;  // of the points that are told
-  float unit = 0;                           // the long mean; above 0
-  float recent_peak = 0;  // of the last horizon, and a little before
-  std::array<float, kFeatures> features{};  // of the regression, by unit
+  // By Expert, but kQuantile's, which is always nothing; none is below that.
+  std::array<float, kPointsUnseasonal - 1> points{};
+  float unit = kUnitLeast;  // the long mean, or a trace of the top
+  float recent_peak = 0;    // of the last horizon, and a little before
+  float last = 0;
+  float before = 0;      // the last
+  float turbulence = 0;  // mean change from step to step
+
+  /// Shape: below kPointsUnseasonal.
+  float point(std::size_t expert) const {
+    return expert < points.size() ? points[expert] : 0;
+  }
+  /// Whether it may have come about: of bytes from elsewhere.
+  bool is_sound() const;
+};
+
+/// What a season that is believed in adds to a View.
+struct SeasonView {
+  std::array<float, kPointsSeasonal> points{};  // kSeason, kSeasonPeak
+  float expected = 0;  // for the last step, by the mean of the periods before
+  // As PeriodsAgo.
+  float mean_next = 0;
+  float peak_next = 0;
 
   /// Whether it may have come about: of bytes from elsewhere.
   bool is_sound() const;
 };
 
-/// What the experts know of one series.
+/// What a forecast goes by.
+struct Grounds {
+  const View& view;
+  const SeasonView* season = nullptr;  // none was believed in
+};
+
+/// What the experts that need no season know of one series.
 /// Property: of any unit; twice the demand is twice the points.
 /// Invariant: a trivially copyable value; allocates nothing; finite.
 class Experts {
@@ -53,16 +78,13 @@ class Experts {
   /// The first value of a series, before it is observed. `most`: what the next
   /// ones are taken to reach.
   void start(float demand, float most);
-  /// The next step's demand. Shape: not negative, at most 1e15.
-  void observe(float demand, std::size_t horizon);
-  /// A step of which nothing was seen: time goes on, the levels hold.
-  void skip(std::size_t horizon);
+  /// The next step's demand. Shape: not negative, at most 1e15. A step of
+  /// which nothing was seen is none: the levels hold.
+  void observe(float demand);
 
   /// As of the last step. `trailing`: the peak of the last horizon.
   View view(std::size_t horizon, float trailing) const;
 
-  /// As Forecaster::prefetch.
-  void prefetch() const;
   /// Whether they may have come about: of bytes from elsewhere.
   bool is_sound() const;
 
@@ -70,19 +92,8 @@ class Experts {
   /// The long mean, or a trace of the top; above 0.
   float unit() const;
   float top() const { return top_; }  // about the peak of ten thousand steps
-  float period() const { return season_.period(); }
-  /// As Forecaster::ponder.
-  bool ponder(SeasonSearch& search, std::size_t horizon, LikelyPeriod likely) {
-    return search.ponder(season_, horizon + 2, likely);
-  }
 
  private:
-  void follow_season(float demand);
-  void push(float demand, std::size_t horizon);
-  bool is_seasonal() const { return periods_.mean_step >= 0; }
-  float season_point() const;
-  float season_peak_point() const;
-
   AutoRegression ar_;
   float last_ = 0;
   float before_ = 0;  // the last
@@ -93,13 +104,6 @@ class Experts {
   float turbulence_ = 0;  // mean change from step to step
   float recent_ = 0;      // peak, soon forgotten
   float top_ = 0;
-  float expected_ = 0;  // for the last step, by the mean of the periods before
-  float off_season_ = 0;  // the last step, from that
-  // What is left of that after a step: a ratio.
-  float off_by_off_ = 0;
-  float off_squared_ = 0;
-  PeriodsAgo periods_{};
-  Season season_;
 };
 
 }  // namespace outrider

@@ -13,7 +13,7 @@
 namespace outrider {
 namespace {
 
-constexpr std::uint32_t kStateVersion = 5;
+constexpr std::uint32_t kStateVersion = 6;
 // In milli-CPU, of one step of one VM: 1,000 CPUs. More is a mistake.
 constexpr std::int64_t kDemandMax = 1'000'000;
 constexpr float kToldMax = 2 * kDemandMax;
@@ -126,8 +126,9 @@ void PeakForecaster::refresh() {
 }
 
 ForecastScore PeakForecaster::score() const {
-  ForecastScore score{.weights = series_.mix().weights(series_.view(), kTau950),
-                      .fallbacks = series_.mix().fallbacks()};
+  ForecastScore score{
+      .weights = series_.mix().weights(series_.grounds(), kTau950),
+      .fallbacks = series_.mix().fallbacks()};
   const ForecastTruth& truth = series_.truth();
   for (std::size_t i = 0; i < kTaus; ++i) {
     score.quantiles[i] = {.covered = truth.covered()[i],

@@ -19,17 +19,25 @@ constexpr float kPeriodsJudged = 3;
 // What experts may tell, in parts of the highest peak so far.
 constexpr float kTopSpare = 1.1F;
 
+/// One more bit.
+std::uint16_t newest_first(std::uint16_t bits, bool bit) {
+  return static_cast<std::uint16_t>(bits << 1 | (bit ? 1 : 0));
+}
+
 }  // namespace
 
 PeakQuantiles::PeakQuantiles(const MixPlan& plan, std::uint32_t horizon)
     : plan_(&plan),
       horizon_(horizon),
       steps_(std::make_unique<PeakSeen[]>(horizon)),
-      slots_(std::make_unique<Slot[]>(horizon)) {
+      slots_(std::make_unique<Slot[]>(horizon)),
+      season_views_(std::make_unique<SeasonView[]>(horizon)) {
   static_assert(std::is_trivially_copyable_v<State>);
   static_assert(std::is_trivially_copyable_v<Slot>);
-  static_assert(sizeof(State) == sizeof(ExpertMix) + sizeof(ForecastTruth) +
-                                     24 + sizeof(Experts));
+  static_assert(std::is_trivially_copyable_v<SeasonView>);
+  static_assert(sizeof(State) == sizeof(ForecastTruth) + sizeof(Experts) + 8 +
+                                     sizeof(ExpertMix) + sizeof(SeasonExperts) +
+                                     4);
   assert(horizon >= 1 && horizon <= kHorizonMax);
 }
 
@@ -39,15 +47,18 @@ void PeakQuantiles::start(float value, float prior) {
 }
 
 void PeakQuantiles::prefetch() const {
-  prefetch_lines(&s_, offsetof(State, experts));
-  s_.experts.prefetch();
+  const bool seasonal = period() > 0;
+  prefetch_lines(&s_,
+                 offsetof(State, season) - (seasonal ? 0 : sizeof(SeasonMix)));
+  s_.season.prefetch();
   prefetch_lines(steps_.get(), horizon_ * sizeof(PeakSeen));
   prefetch_lines(&slots_[s_.slot], sizeof(Slot));
+  if (seasonal) prefetch_lines(&season_views_[s_.slot], sizeof(SeasonView));
 }
 
 void PeakQuantiles::note(PeakSeen step, bool is_seen) {
   steps_[s_.slot] = step;
-  s_.unseen = (s_.unseen << 1) | (is_seen ? 0U : 1U);
+  s_.unseen = newest_first(s_.unseen, !is_seen);
   if (is_seen && s_.values <= horizon_) ++s_.values;
 }
 
@@ -67,79 +78,100 @@ PeakSeen PeakQuantiles::peak_seen() const {
 }
 
 float PeakQuantiles::loss_kept() const {
-  const float period = s_.experts.period();
-  if (period <= 0) return kLossKept;
-  return std::max(kLossKept, 1 - 1 / (kPeriodsJudged * period));
+  if (period() <= 0) return kLossKept;
+  return std::max(kLossKept, 1 - 1 / (kPeriodsJudged * period()));
 }
 
 void PeakQuantiles::observe(PeakSeen step) {
   note(step, true);
   const PeakSeen seen = peak_seen();
   if (is_due()) {
-    const Slot& due = slots_[s_.slot];
-    s_.mix.learn(*plan_, due.view, due.told, seen, loss_kept());
-    s_.truth.learn(*plan_, due.told, seen);
+    const Quad told = std::bit_cast<Quad>(slots_[s_.slot].told);
+    s_.mix.learn(*plan_, grounds_of(s_.slot, horizon_), told, seen,
+                 loss_kept());
+    s_.truth.learn(*plan_, told, seen);
   }
-  s_.experts.observe(step.most, horizon_);
+  s_.experts.observe(step.most);
+  s_.season.observe(step.most, horizon_);
   tell(seen.most);
 }
 
 void PeakQuantiles::skip() {
   note({.most = s_.experts.last(), .least = 0}, false);
-  s_.experts.skip(horizon_);
+  s_.season.skip(s_.experts.last(), horizon_);
   tell(peak_seen().most);
 }
 
 void PeakQuantiles::tell(float trailing) {
-  const bool seasonal = s_.experts.period() > 0;
-  if (seasonal && s_.seasonal == 0) s_.mix.welcome_season();
-  s_.seasonal = seasonal ? 1 : 0;
-  Slot& next = slots_[s_.slot];
-  next.view = s_.experts.view(horizon_, trailing);
-  next.told = s_.mix.tell(*plan_, next.view, kTopSpare * s_.experts.top());
-  s_.slot = s_.slot + 1 < horizon_ ? s_.slot + 1 : 0;
+  const bool seasonal = period() > 0;
+  const bool was_seasonal = (s_.seasonal & 1) != 0;
+  if (seasonal && !was_seasonal) s_.mix.welcome_season();
+  if (!seasonal && was_seasonal) s_.mix.dismiss_season();
+  s_.seasonal = newest_first(s_.seasonal, seasonal);
+  const View view = s_.experts.view(horizon_, trailing);
+  const SeasonView season_view = seasonal ? s_.season.view(view) : SeasonView{};
+  const Quad told =
+      s_.mix.tell(*plan_, {view, seasonal ? &season_view : nullptr},
+                  kTopSpare * s_.experts.top());
+  slots_[s_.slot] = {std::bit_cast<std::array<float, 4>>(told), view};
+  if (seasonal) season_views_[s_.slot] = season_view;
+  if (++s_.slot == horizon_) s_.slot = 0;
 }
 
 std::size_t PeakQuantiles::state_bytes() const {
-  return sizeof(State) + horizon_ * (sizeof(PeakSeen) + sizeof(Slot));
+  return sizeof(State) +
+         horizon_ * (sizeof(PeakSeen) + sizeof(Slot) + sizeof(SeasonView));
 }
 
 void PeakQuantiles::save(std::span<std::byte> state) const {
   assert(state.size() == state_bytes());
-  const std::size_t steps = horizon_ * sizeof(PeakSeen);
-  std::memcpy(state.data(), &s_, sizeof(State));
-  std::memcpy(&state[sizeof(State)], steps_.get(), steps);
-  std::memcpy(&state[sizeof(State) + steps], slots_.get(),
-              horizon_ * sizeof(Slot));
+  std::byte* at = state.data();
+  const auto put = [&at](const void* from, std::size_t count) {
+    std::memcpy(at, from, count);
+    at += count;
+  };
+  put(&s_, sizeof(State));
+  put(steps_.get(), horizon_ * sizeof(PeakSeen));
+  put(slots_.get(), horizon_ * sizeof(Slot));
+  put(season_views_.get(), horizon_ * sizeof(SeasonView));
 }
 
 bool PeakQuantiles::is_sound(const State& state) const {
   return state.slot < horizon_ && state.values <= horizon_ + 1 &&
-         state.seasonal <= 1 && state.mix.is_sound() &&
-         state.truth.is_sound() && state.experts.is_sound();
+         state.truth.is_sound() && state.experts.is_sound() &&
+         state.mix.is_sound() && state.season.is_sound();
 }
 
 bool PeakQuantiles::Slot::is_sound() const {
-  return all_within(told, kFigureMost) && view.is_sound();
+  return all_within(std::bit_cast<Quad>(told), kFigureMost) && view.is_sound();
 }
 
 bool PeakQuantiles::load(std::span<const std::byte> bytes) {
   assert(bytes.size() == state_bytes());
-  const auto steps = bytes.subspan(sizeof(State), horizon_ * sizeof(PeakSeen));
-  const auto slots = bytes.subspan(sizeof(State) + steps.size());
   State state;
-  std::memcpy(&state, bytes.data(), sizeof(State));
+  std::array<PeakSeen, kHorizonMax> steps;
+  std::array<Slot, kHorizonMax> slots;
+  std::array<SeasonView, kHorizonMax> season_views;
+  const std::byte* at = bytes.data();
+  const auto get = [&at](void* to, std::size_t count) {
+    std::memcpy(to, at, count);
+    at += count;
+  };
+  get(&state, sizeof(State));
+  get(steps.data(), horizon_ * sizeof(PeakSeen));
+  get(slots.data(), horizon_ * sizeof(Slot));
+  get(season_views.data(), horizon_ * sizeof(SeasonView));
   if (!is_sound(state)) return false;
   for (std::uint32_t i = 0; i < horizon_; ++i) {
-    PeakSeen step;
-    Slot slot;
-    std::memcpy(&step, &steps[i * sizeof(step)], sizeof(step));
-    std::memcpy(&slot, &slots[i * sizeof(slot)], sizeof(slot));
-    if (!step.is_sound() || !slot.is_sound()) return false;
+    if (!steps[i].is_sound() || !slots[i].is_sound() ||
+        !season_views[i].is_sound()) {
+      return false;
+    }
   }
   s_ = state;
-  std::memcpy(steps_.get(), steps.data(), steps.size());
-  std::memcpy(slots_.get(), slots.data(), slots.size());
+  std::copy_n(steps.begin(), horizon_, steps_.get());
+  std::copy_n(slots.begin(), horizon_, slots_.get());
+  std::copy_n(season_views.begin(), horizon_, season_views_.get());
   return true;
 }
 

@@ -2,6 +2,8 @@
 // Quantiles of the peak over the next horizon, of a series of any unit.
 #pragma once
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -11,6 +13,7 @@
 #include "agent/core/forecast_experts.h"
 #include "agent/core/forecast_truth.h"
 #include "agent/core/forecaster.h"
+#include "agent/core/season_experts.h"
 
 namespace outrider {
 
@@ -35,17 +38,17 @@ class PeakQuantiles {
   void skip();
 
   /// As of the last step. Shape: by the plan's quantiles.
-  const Quad& told() const { return slots_[last_slot()].told; }
+  Quad told() const { return std::bit_cast<Quad>(slots_[last_slot()].told); }
   const ExpertMix& mix() const { return s_.mix; }
   const ForecastTruth& truth() const { return s_.truth; }
-  /// What was told last was told of it.
-  const View& view() const { return slots_[last_slot()].view; }
+  /// What was told last was told on them.
+  Grounds grounds() const { return grounds_of(last_slot(), 1); }
   float last() const { return s_.experts.last(); }
   /// In steps; 0: no season is believed in.
-  float period() const { return s_.experts.period(); }
+  float period() const { return s_.season.period(); }
   /// As Forecaster::ponder.
   bool ponder(SeasonSearch& search, LikelyPeriod likely) {
-    return s_.experts.ponder(search, horizon_, likely);
+    return s_.season.ponder(search, horizon_, likely);
   }
   /// As Forecaster::prefetch.
   void prefetch() const;
@@ -60,29 +63,36 @@ class PeakQuantiles {
   bool load(std::span<const std::byte> state);
 
  private:
-  /// A forecast that waits for its truth. Invariant: without padding.
+  /// A forecast that waits for its truth. Invariant: without padding, so what
+  /// was told is in no Quad, whose alignment would need some.
   struct Slot {
-    Quad told{};
+    std::array<float, 4> told{};
     View view;
-    std::uint64_t unused = 0;  // fills up to the quad's alignment
 
     bool is_sound() const;
   };
-  /// All that is learned but the slots and steps. Invariant: trivially copyable
-  /// and without padding, its bytes are the saved state.
+  /// All that is learned but the slots and steps. What is touched while no
+  /// season is believed in is ahead of what is not. Invariant: trivially
+  /// copyable and without padding, its bytes are the saved state.
   struct State {
-    ExpertMix mix;
     ForecastTruth truth;
-    std::uint32_t slot = 0;      // the next step's, below the horizon
-    std::uint32_t values = 0;    // seen so far; stops above the horizon
-    std::uint32_t unseen = 0;    // of the last 32 steps, the newest in bit 0
-    std::uint32_t seasonal = 0;  // a season was believed in at the last step
     Experts experts;
-    std::array<std::uint32_t, 2> unused{};  // fills up to the quads' alignment
+    std::uint16_t slot = 0;      // the next step's, below the horizon
+    std::uint16_t values = 0;    // seen so far; stops above the horizon
+    std::uint16_t unseen = 0;    // of the last 16 steps, the newest in bit 0
+    std::uint16_t seasonal = 0;  // of what was told at them, likewise
+    ExpertMix mix;
+    SeasonExperts season;
+    std::uint32_t unused = 0;  // fills up to the quads' alignment
   };
 
   std::uint32_t last_slot() const {
     return (s_.slot == 0 ? horizon_ : s_.slot) - 1;
+  }
+  /// Of what was told `ago` steps ago, which waits there.
+  Grounds grounds_of(std::uint32_t slot, std::uint32_t ago) const {
+    const bool seasonal = (s_.seasonal >> (ago - 1) & 1) != 0;
+    return {slots_[slot].view, seasonal ? &season_views_[slot] : nullptr};
   }
   bool is_sound(const State& state) const;
   void note(PeakSeen step, bool is_seen);
@@ -97,6 +107,7 @@ class PeakQuantiles {
   // Of the last horizon. Apart from each other: each step reads all steps.
   std::unique_ptr<PeakSeen[]> steps_;
   std::unique_ptr<Slot[]> slots_;
+  std::unique_ptr<SeasonView[]> season_views_;  // by slot
 };
 
 }  // namespace outrider

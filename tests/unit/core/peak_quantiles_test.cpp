@@ -156,9 +156,20 @@ TEST(PeakQuantiles, HoldWhileNothingIsSeen) {
   }
 }
 
-TEST(PeakQuantiles, StateIsAtMostEightHundredBytesAndASeason) {
-  const PeakQuantiles series(plan(1), 1);
-  EXPECT_LE(series.state_bytes() - sizeof(Season), 800U);
+/// What a step touches while no season is believed in, but what is merely
+/// reported.
+std::size_t hot_bytes(std::uint32_t horizon) {
+  const PeakQuantiles series(plan(horizon), horizon);
+  const std::size_t seasonal =
+      sizeof(SeasonMix) + sizeof(SeasonExperts) + horizon * sizeof(SeasonView);
+  return series.state_bytes() - seasonal - sizeof(ForecastTruth);
+}
+
+TEST(PeakQuantiles, StateIsAtMostFiveHundredAndTwelveBytes) {
+  EXPECT_LE(hot_bytes(1), 512U);
+  // A view, four quantiles and a step: 4 * (9 + 4 + 2).
+  EXPECT_LE(hot_bytes(10), 512U + 9 * 60);
+  EXPECT_LE(sizeof(SeasonMix) + sizeof(SeasonExperts) - sizeof(Season), 128U);
 }
 
 // --- Each expert
@@ -172,19 +183,27 @@ INSTANTIATE_TEST_SUITE_P(Table, EachExpert,
 Values points(std::size_t expert, const Values& values, double unit = 1) {
   constexpr std::size_t kHorizon = 4;
   Experts experts;
+  SeasonExperts season;
   SeasonSearch search;
   experts.start(static_cast<float>(unit * values[0]),
                 static_cast<float>(2 * unit * values[0]));
   Values out;
   for (std::size_t t = 0; t < values.size(); ++t) {
-    experts.observe(static_cast<float>(unit * values[t]), kHorizon);
-    experts.ponder(search, kHorizon, {});
+    experts.observe(static_cast<float>(unit * values[t]));
+    season.observe(static_cast<float>(unit * values[t]), kHorizon);
     double trailing = 0;
     for (std::size_t i = t - std::min(t, kHorizon - 1); i <= t; ++i) {
       trailing = std::max(trailing, unit * values[i]);
     }
-    out.push_back(
-        experts.view(kHorizon, static_cast<float>(trailing)).points[expert]);
+    const View view = experts.view(kHorizon, static_cast<float>(trailing));
+    const std::size_t seasonal = expert - kPointsUnseasonal;
+    if (expert < kPointsUnseasonal) {
+      out.push_back(view.point(expert));
+    } else {
+      const bool tells = season.period() > 0;
+      out.push_back(tells ? season.view(view).points[seasonal] : 0);
+    }
+    season.ponder(search, kHorizon, {});
   }
   return out;
 }
@@ -221,25 +240,83 @@ TEST(ExpertMix, IsNoLessThanThePeakOfLateWhileItIsMissedTooOften) {
   const MixPlan& each = plan(1);
   ExpertMix mix;
   mix.start(1, 0.25F);
-  View view;
-  view.points.fill(1);
-  view.unit = 1;
-  view.features.fill(1);
+  View view = {.points = {1, 1, 1, 1},
+               .unit = 1,
+               .last = 1,
+               .before = 1,
+               .turbulence = 1};
   const auto see = [&](int steps, float peak) {
     view.recent_peak = peak;
     for (int i = 0; i < steps; ++i) {
-      mix.learn(each, view, quad_of(2), {.most = peak, .least = peak}, 0.995F);
+      mix.learn(each, {view}, quad_of(2), {.most = peak, .least = peak},
+                0.995F);
     }
   };
   see(500, 1);
   EXPECT_EQ(mix.fallbacks(), 0U);
   see(40, 9);
   EXPECT_EQ(mix.fallbacks(), 1U);
-  EXPECT_GE(mix.tell(each, view, 1)[2], 9);
+  EXPECT_GE(mix.tell(each, {view}, 1)[2], 9);
   see(500, 1);
   EXPECT_EQ(mix.fallbacks(), 1U);
   view.recent_peak = 900;
-  EXPECT_LT(mix.tell(each, view, 1)[3], 900);
+  EXPECT_LT(mix.tell(each, {view}, 1)[3], 900);
+}
+
+// --- A season's begin and end
+// ---------------------------------------------------
+
+/// What follows from the last step and a constant, by the regression alone.
+class HalfTheLast {
+ public:
+  HalfTheLast() { mix_.start(1, 0.25F); }
+
+  void see(int steps, const SeasonView* season) {
+    for (int i = 0; i < steps; ++i) {
+      view_.before = view_.last;
+      view_.last = static_cast<float>(1 + 0.1 * noise_.normal());
+      view_.points = {view_.last, 0, 0, 0};
+      // The truth may lie on either side of what is told: nothing is pushed.
+      mix_.learn(plan(1), {view_, season}, quad_of(truth()),
+                 {.most = truth() + 1e-3F, .least = truth() - 1e-3F}, 0.99F);
+    }
+  }
+  float truth() const { return (1 + view_.last) / 2; }
+  float told(const SeasonView* season) const {
+    return mix_.tell(plan(1), {view_, season}, 10)[1];
+  }
+  /// Of which the regression hears what it hears without a season.
+  SeasonView mean_season(std::array<float, kPointsSeasonal> points) const {
+    return {.points = points, .expected = view_.before, .mean_next = 1};
+  }
+  ExpertMix& mix() { return mix_; }
+
+ private:
+  ExpertMix mix_;
+  View view_ = {.unit = 1, .last = 1};
+  Noise noise_{7};
+};
+
+TEST(ExpertMix, TellsTheSameWhenASeasonThatIsTheMeanBegins) {
+  HalfTheLast series;
+  series.see(3000, nullptr);
+  const float before = series.told(nullptr);
+  EXPECT_NEAR(before, series.truth(), 0.02);
+  series.mix().welcome_season();
+  const SeasonView mean = series.mean_season({before, before});
+  EXPECT_NEAR(series.told(&mean), before, 1e-5);
+}
+
+TEST(ExpertMix, TellsTheSameWhenASeasonThatIsTheMeanEnds) {
+  HalfTheLast series;
+  series.see(300, nullptr);
+  series.mix().welcome_season();
+  const SeasonView low = {.points = {9, 9}, .mean_next = 0.5F};
+  series.see(3000, &low);
+  const SeasonView mean = series.mean_season({9, 9});
+  const float before = series.told(&mean);
+  series.mix().dismiss_season();
+  EXPECT_NEAR(series.told(nullptr), before, 1e-5);
 }
 
 }  // namespace

@@ -16,6 +16,9 @@ namespace {
 // Plugging memory is rare, and the balloon tells of itself.
 constexpr Duration kSizePeriod = std::chrono::seconds{5};
 constexpr Duration kPeriod = std::chrono::seconds{1};
+// On a host without a CPU to spare a QEMU that is well answers late; nothing of
+// this is in a hurry.
+constexpr Duration kPatience = std::chrono::seconds{3};
 constexpr std::int64_t kStatsInterval = 1;  // seconds: QEMU knows no less
 constexpr std::int64_t kSecond = 1'000'000'000;
 
@@ -60,7 +63,8 @@ Result<std::unique_ptr<GuestLink>> GuestLink::make(qmp::Clients& clients,
       clients, absolute(choose_socket(line.sockets), vm.identity.pid),
       {.on_event = [its](const qmp::Event& event) { its->on_event(event); },
        .on_state = [its](qmp::State before,
-                         qmp::State after) { its->on_state(before, after); }});
+                         qmp::State after) { its->on_state(before, after); }},
+      {.request = kPatience, .greeting = kPatience});
   if (!client) return pass(client, "qmp");
   link->client_ = std::move(*client);
   return link;

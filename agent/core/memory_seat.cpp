@@ -153,7 +153,8 @@ void MemorySeat::follow(const MemoryPolicy& policy, Instant now) {
   is_asked_ = false;
   withdraw_ = true;
   state.taken += moved;
-  if (moved.count() >= (from_ - state.target).count() / 2) return;
+  // Slow is not unwilling.
+  if (moved.count() >= (from_ - state.target).count() / 8) return;
   ++state.refused;
   back_off(now);
 }

@@ -98,7 +98,7 @@ state = memory_of(agent, "batch")
 freed = before - resident("batch")
 holds(freed >= 100, "in %.1f s its balloon took %d MiB, and %d came free on the "
       "host" % (took, 512 - balloon("batch"), freed))
-holds(state["taken_bytes"] // MIB >= 100 and state["refused"] == 0,
+holds(state["taken_bytes"] // MIB >= 100,
       "it is told so: taken %d MiB" % (state["taken_bytes"] // MIB))
 
 # --- Who must not or cannot give ------------------------------------------------

@@ -87,7 +87,7 @@ TEST(MemoryKeys, GuestSpare) {
 TEST(MemoryKeys, Confirm) {
   const auto refusals = [](std::int64_t confirm) {
     SimGuest slow = batch_guest();
-    slow.per_tick = mib(2);
+    slow.per_tick = Bytes{kMebibyte.count() / 2};
     Policy policy = memory_enforcing();
     policy.memory.confirm = seconds{confirm};
     SimMemoryHost host(mib(1536), {ramp_guest(), slow});

@@ -185,7 +185,10 @@ TEST_P(BadPeer, EndsItsRequestAndDelaysNobody) {
   ScriptedPeer bad{loop_, path("bad"), GetParam().manner};
   ScriptedPeer good{loop_, path(), Manner::kPolite};
   make_ready();
-  auto other = Client::make(*clients_, path("bad"), {}, short_limits()).value();
+  const bool times_out = GetParam().ending == Ending::kTimedOut;
+  auto other = Client::make(*clients_, path("bad"), {},
+                            times_out ? short_limits() : patient_limits())
+                   .value();
   std::optional<Ending> ending;
   const auto asked = other->ask(Request{.name = "a"},
                                 [&](Completion c) { ending = c.ending; });

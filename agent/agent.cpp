@@ -228,7 +228,7 @@ Result<> Agent::Loop::start() {
 
 Result<> Agent::Loop::run() {
   // Now: nothing more is made from here on.
-  drop_idle_code();
+  drop_idle_pages();
   if (config_.loop_priority > 0) {
     auto locked = lock_memory();
     if (!locked) log_warning("{}", escaped(locked.error().what));

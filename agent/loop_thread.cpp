@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/loop_thread.h"
 
+#include <link.h>
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include <cerrno>
-#include <cinttypes>
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <fstream>
 #include <string>
-#include <string_view>
 
 namespace outrider {
 
@@ -34,23 +33,24 @@ Result<> lock_memory() {
   return {};
 }
 
-// Only what is executable and not writable: nothing in it can be lost.
-void drop_idle_code() {
-  std::ifstream maps("/proc/self/maps");
-  for (std::string line; std::getline(maps, line);) {
-    std::uintptr_t begin = 0;
-    std::uintptr_t end = 0;
-    char flags[5] = {};
-    if (std::sscanf(line.c_str(), "%" SCNxPTR "-%" SCNxPTR " %4s", &begin, &end,
-                    flags) != 3 ||
-        std::string_view(flags) != "r-xp" ||
-        line.find('/') == std::string::npos) {
-      continue;
+// Code and constants, which come from their files again: no segment that was
+// ever writable, for what the linker relocated in it would be lost.
+void drop_idle_pages() {
+  const auto drop = [](dl_phdr_info* object, std::size_t, void*) {
+    const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+    for (int i = 0; i < object->dlpi_phnum; ++i) {
+      const auto& segment = object->dlpi_phdr[i];
+      if (segment.p_type != PT_LOAD || (segment.p_flags & PF_W) != 0) continue;
+      const std::uintptr_t begin = object->dlpi_addr + segment.p_vaddr;
+      const std::uintptr_t from = begin / page * page;
+      // The kernel's own word for an address in a number.
+      auto* at = reinterpret_cast<void*>(from);  // NOLINT(performance-*)
+      // Refused for what is no file's, as the vDSO.
+      (void)madvise(at, begin + segment.p_memsz - from, MADV_DONTNEED);
     }
-    // The kernel's own word for an address in a number.
-    auto* at = reinterpret_cast<void*>(begin);  // NOLINT(performance-*)
-    (void)madvise(at, end - begin, MADV_DONTNEED);
-  }
+    return 0;
+  };
+  dl_iterate_phdr(drop, nullptr);
 }
 
 }  // namespace outrider

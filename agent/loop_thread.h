@@ -14,9 +14,10 @@ Result<> prioritise_loop(int priority);
 /// Keeps what memory is touched from being paged out.
 Result<> lock_memory();
 
-/// Gives back the pages of code that only the start needed; what is run again
+/// Gives back the pages of code and constants that only the start needed; what
+/// is used again
 /// comes back from the page cache by itself. Before lock_memory: what is locked
 /// stays.
-void drop_idle_code();
+void drop_idle_pages();
 
 }  // namespace outrider

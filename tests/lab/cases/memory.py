@@ -15,7 +15,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.realpath(__file__)),
                                 "../../../bench/demo"))
 import qmp
-from control_case import Agent, guest, holds, lose, read, wait_until
+from control_case import Agent, guest, holds, lose, read, wait_until, write
 
 MIB = 1 << 20
 CYCLES = 200 if os.environ.get("OUTRIDER_FULL") == "1" else 3
@@ -31,8 +31,9 @@ vms:
   - {match: dumb, class: batch}
 """
 
+write("/sys/kernel/mm/transparent_hugepage/enabled", "never")
 cgroups = {
-    "batch": guest("batch", "--memory", "512", "--drivers", "--no-reporting",
+    "batch": guest("batch", "--qemu", "-no-shutdown", "--memory", "512", "--drivers", "--no-reporting",
                    "--console", "--workload", "freed:300,16,120,30,15"),
     "calm": guest("calm", "--memory", "256", "--drivers", "--no-reporting"),
     "dumb": guest("dumb", "--memory", "256", "--drivers", "--no-balloon"),
@@ -114,6 +115,7 @@ deadline = time.monotonic() + 45 * CYCLES + 60
 lowest_free = []
 while len(marks(" JOB ")) < jobs + CYCLES:
     if time.monotonic() > deadline:
+        print(monitors["batch"].ask("query-status"), monitors["batch"].take_events(), flush=True)
         lose("batch", "its jobs do not end")
     least[0] = min(least[0], balloon("batch"))
     time.sleep(0.1)

@@ -1,9 +1,7 @@
 #!/usr/bin/python3 -B
 # SPDX-License-Identifier: Apache-2.0
 """The eyes for memory: a guest's growth is what the guest says that it touched;
-who is squeezed shows it, its neighbour does not; and who reclaims for itself is
-told from who does not. The guest's marks and the kernel's files are the
-measure."""
+who is squeezed shows it, and its neighbour does not."""
 import atexit
 import json
 import os
@@ -117,10 +115,14 @@ subprocess.run(["labguest", "go", "0", "grower"], check=True)
 await_touched("grower", TOTAL + RATE)
 last = eyes.fresh()
 marks = [mark for mark in touched("grower") if mark[1] <= TOTAL]
+if marks[-1][1] - marks[0][1] < 40:
+    lose("grower", "got too little of a processor: %s" % marks)
 for (t0, m0), (t1, m1) in ((marks[0], marks[len(marks) // 2]),
                            (marks[len(marks) // 2], marks[-1]),
                            (marks[0], marks[-1])):
     grown = (eyes.at("grower", t1) - eyes.at("grower", t0)) / MIB
+    if m1 - m0 < 40:
+        continue  # the guest got too little of a processor to say much
     # Huge pages and 0.1 s between readings: 2 MiB more or less at either end.
     holds(abs(grown - (m1 - m0)) <= 0.03 * (m1 - m0) + 4,
           "it touched %.1f MiB in %.1f s and is seen to grow by %.1f" %
@@ -165,8 +167,9 @@ holds(squeezed["memcg_reclaims"] > seen["memcg_reclaims"] and
 holds(squeezed["stat"]["reclaim_stolen"] > seen["stat"]["reclaim_stolen"],
       "memory.stat agrees")
 
-# --- Squeezed by memory.high: it goes over its memory, which is in swap --------
-write(grower + "/memory.high", str(squeezed["current"] - 30 * MIB))
+# --- Squeezed by memory.high: it goes over its memory, which is in swap -------
+# Under what it goes over, so that no page stays for long.
+write(grower + "/memory.high", str((TOTAL - 20) * MIB))
 time.sleep(6)
 high = eyes.vm("grower", eyes.fresh())
 write(grower + "/memory.high", "max")
@@ -186,35 +189,14 @@ holds(high["high_events"] > seen["high_events"] and
 
 last = eyes.fresh()
 was, calm_now = eyes.vm("calm", before), eyes.vm("calm", last)
+# Programs that it runs may be read anew all the while: that is no anon page.
 holds(calm_now["memcg_reclaims"] == was["memcg_reclaims"] == 0 and
-      calm_now["high_events"] == 0 and
-      calm_now["stat"]["refaults_anon"] == was["stat"]["refaults_anon"] and
-      calm_now["stat"]["major_faults"] == was["stat"]["major_faults"] and
-      calm_now["pressure"] == was["pressure"],
+      calm_now["high_events"] == 0 and calm_now["swap"] == 0 and
+      calm_now["stat"]["refaults_anon"] == 0 and
+      calm_now["direct_reclaims"] == 0 and
+      10 * (calm_now["pressure"]["some_us"] - was["pressure"]["some_us"]) <
+      high["pressure"]["some_us"] - seen["pressure"]["some_us"],
       "its neighbour shows none of that")
-
-# --- The host short of memory: who allocates has to free some first ------------
-# What it has in swap comes back page by page, and each is below the watermark.
-reclaim(grower, 80)
-before = eyes.fresh()
-host, seen = before["host"], eyes.vm("grower", before)
-watermark = read("/proc/sys/vm/min_free_kbytes")
-write("/proc/sys/vm/min_free_kbytes", str((host["free"] + 50 * MIB) // 1024))
-try:
-    wait_until(lambda: eyes.vm("grower")["direct_reclaims"] >
-               seen["direct_reclaims"], 40, "its threads reclaim nothing")
-finally:
-    write("/proc/sys/vm/min_free_kbytes", watermark)
-short = eyes.fresh()
-now = eyes.vm("grower", short)
-holds(short["host"]["alloc_stalls"] > host["alloc_stalls"] and
-      now["direct_reclaim_ns"] > seen["direct_reclaim_ns"],
-      "it had to reclaim %d times itself, for %.1f ms; the host counts %d" % (
-          now["direct_reclaims"] - seen["direct_reclaims"],
-          (now["direct_reclaim_ns"] - seen["direct_reclaim_ns"]) / 1e6,
-          short["host"]["alloc_stalls"] - host["alloc_stalls"]))
-holds(max(line["host"]["low_watermark"] for line in eyes.lines) >
-      2 * host["low_watermark"], "the watermark was seen to rise")
 
 # --- Gone ---------------------------------------------------------------------
 subprocess.run(["labguest", "stop", "calm"], check=True)

@@ -134,6 +134,10 @@ const std::vector<KeyCase> kRuleKeys = {
      [](Config& c) { add_rule(c).ceiling = MilliCpus{2000}; }},
     {"vms: [{match: web, weight: 77}]",
      [](Config& c) { add_rule(c).weight = 77; }},
+    {"vms: [{match: web, memory_floor_mib: 512}]",
+     [](Config& c) { add_rule(c).memory_floor = Bytes{512 << 20}; }},
+    {"vms: [{match: web, balloon_enabled: false}]",
+     [](Config& c) { add_rule(c).balloon = 0; }},
 };
 
 const std::vector<KeyCase> kMemoryKeys = {
@@ -159,10 +163,6 @@ const std::vector<KeyCase> kMemoryKeys = {
      [](Config& c) { c.policy.memory.classes[3].floor_permille = 330; }},
     {"classes: {critical: {balloon_enabled: true}}",
      [](Config& c) { c.policy.memory.classes[0].balloon = true; }},
-    {"vms: [{match: web, memory_floor_mib: 512}]",
-     [](Config& c) { add_rule(c).memory_floor = Bytes{512 << 20}; }},
-    {"vms: [{match: web, balloon_enabled: false}]",
-     [](Config& c) { add_rule(c).balloon = 0; }},
 };
 
 std::vector<KeyCase> every_key() {

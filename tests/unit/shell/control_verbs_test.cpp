@@ -69,14 +69,14 @@ TEST_F(ControlVerbs, AskForTheLeastRoleThatMay) {
   for (const char* name :
        {"status", "vm.list", "vm.show", "sample", "watch", "config"})
     EXPECT_EQ(verb(name).role, Role::kViewer) << name;
-  for (const char* name : {"mode", "allocations", "explain"})
+  for (const char* name : {"mode", "allocations", "explain", "memory"})
     EXPECT_EQ(verb(name).role, Role::kViewer) << name;
   for (const char* name :
        {"vm.detach", "vm.mode", "vm.release_contention", "vm.let_go",
         "vm.take_up", "vm.export", "vm.import", "release"})
     EXPECT_EQ(verb(name).role, Role::kOperator) << name;
   EXPECT_EQ(verb("vm.attach").role, Role::kAdmin);
-  EXPECT_EQ(verbs_.size(), 18U) << "a new verb belongs in the lines above";
+  EXPECT_EQ(verbs_.size(), 19U) << "a new verb belongs in the lines above";
   for (const ControlVerb& each : verbs_)
     EXPECT_EQ(each.streams, each.name == "watch") << each.name;
 }

@@ -197,7 +197,7 @@ void MemoryControl::note_refusal(VmId vm, const Error& error) {
   if (known == known_.end()) return;
   if (known->second.last) known->second.last->refusal = error.what;
   if (std::exchange(known->second.complained, true)) return;
-  log_warning("memory vm={} what=\"{}\" next=\"again in 30 s or later\"",
+  log_warning("memory vm={} what=\"{}\" next=\"again, later\"",
               one_word(known->second.vm.identity.name), escaped(error.what));
 }
 

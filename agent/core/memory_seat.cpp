@@ -249,6 +249,7 @@ bool MemorySeat::relieve(Instant now, MemoryAction& action) {
   }
   if (!withdraw_) return false;
   action = set(left, MemoryReason::kWithdrawn, now);
+  state.cooperation = Cooperation::kAsked;  // one thing at a time
   return true;
 }
 

@@ -15,9 +15,8 @@ Result<> prioritise_loop(int priority);
 Result<> lock_memory();
 
 /// Gives back the pages of code and constants that only the start needed; what
-/// is used again
-/// comes back from the page cache by itself. Before lock_memory: what is locked
-/// stays.
+/// is used again comes back from the page cache by itself. Before lock_memory:
+/// what is locked stays.
 void drop_idle_pages();
 
 }  // namespace outrider

@@ -257,6 +257,9 @@ void MemoryControl::set_mode(VmId vm, Mode mode) {
   if (!sensor_) return;
   if (mode != Mode::kEnforce) release(vm);
   controller_.set_mode(vm, mode);
+  const auto known = known_.find(vm);
+  if (known == known_.end() || !known->second.link || !is_enforced(vm)) return;
+  known->second.link->want_statistics();
 }
 
 void MemoryControl::set_migrating(VmId vm, bool is_migrating) {

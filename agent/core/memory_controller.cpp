@@ -21,7 +21,7 @@ bool is_before(const std::unique_ptr<MemorySeat>& seat, VmId vm) {
 MemoryController::MemoryController(Policy policy)
     : policy_(std::move(policy)) {}
 
-MemorySeat* MemoryController::seat(VmId vm) {
+MemorySeat* MemoryController::seat(VmId vm) const {
   const auto place =
       std::lower_bound(seats_.begin(), seats_.end(), vm, is_before);
   const bool is_it = place != seats_.end() && (*place)->state.facts.id == vm;
@@ -29,10 +29,8 @@ MemorySeat* MemoryController::seat(VmId vm) {
 }
 
 const MemoryState* MemoryController::find(VmId vm) const {
-  const auto place =
-      std::lower_bound(seats_.begin(), seats_.end(), vm, is_before);
-  const bool is_it = place != seats_.end() && (*place)->state.facts.id == vm;
-  return is_it ? &(*place)->state : nullptr;
+  const MemorySeat* its = seat(vm);
+  return its != nullptr ? &its->state : nullptr;
 }
 
 void MemoryController::add_vm(const MemoryFacts& facts) {
@@ -49,10 +47,8 @@ void MemoryController::adopt(VmId vm, Bytes baseline, Bytes target) {
 }
 
 Bytes MemoryController::baseline(VmId vm) const {
-  const auto place =
-      std::lower_bound(seats_.begin(), seats_.end(), vm, is_before);
-  const bool is_it = place != seats_.end() && (*place)->state.facts.id == vm;
-  return is_it ? (*place)->baseline() : Bytes{};
+  const MemorySeat* its = seat(vm);
+  return its != nullptr ? its->baseline() : Bytes{};
 }
 
 void MemoryController::remove_vm(VmId vm) {

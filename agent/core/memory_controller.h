@@ -73,7 +73,7 @@ class MemoryController {
   const Policy& policy() const { return policy_; }
 
  private:
-  MemorySeat* seat(VmId vm);
+  MemorySeat* seat(VmId vm) const;
   void sense(const MemoryTickInput& input);
   void keep_books(const HostMemoryInput& host);
   void relieve(Instant now);

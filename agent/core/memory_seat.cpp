@@ -7,8 +7,8 @@
 namespace outrider {
 namespace {
 
-// What QEMU itself holds beside the guest's memory; measured in the lab with
-// one vCPU and few devices.
+// What QEMU itself holds beside the guest's memory. Not learned yet: 31 MiB
+// were resident beside a guest of 512 MiB in the lab; more is on the safe side.
 constexpr Bytes kOverhead{48 * kMebibyte.count()};
 // A request is worth so much, and where no more is to be had never less than
 // that.

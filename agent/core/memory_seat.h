@@ -43,7 +43,6 @@ struct MemoryState {
   Bytes growth;  // of the host's memory, over the horizon
   Bytes idle;    // resident, and not used
   Bytes target;  // the balloon is to leave it; 0: Outrider never asked
-  Fixed fixed = Fixed::kNo;
   Cooperation cooperation = Cooperation::kNoBalloon;
   bool missing = true;
   bool leaks = false;  // it has only ever grown, for long

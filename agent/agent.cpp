@@ -55,6 +55,7 @@ class Agent::Loop {
   const Demand& second() const { return second_; }
   CpuControl& cpu() { return *cpu_; }
   MemoryControl& memory() { return *memory_; }
+  Resizes& resizes() { return *resizes_; }
 
  private:
   Result<> open_cgroups();
@@ -77,6 +78,7 @@ class Agent::Loop {
   std::optional<CgroupTree> cgroups_;
   std::optional<CpuControl> cpu_;
   std::optional<MemoryControl> memory_;
+  std::optional<Resizes> resizes_;
   std::optional<AttachedVms> vms_;
   std::optional<VmFinder> finder_;
   std::optional<PeriodicTimer> tick_timer_;
@@ -193,6 +195,7 @@ Result<> Agent::Loop::start() {
           .on_gone =
               [this](VmId vm) {
                 cpu_->gone(vm);
+                resizes_->gone(vm);
                 memory_->gone(vm);
               },
           .on_edge = [this](const SensorEvent& event) { cpu_->edge(event); }});
@@ -209,6 +212,8 @@ Result<> Agent::Loop::start() {
                   MemoryControl::World{
                       .proc = proc_, .cgroups = cgroups, .events = events_});
   memory_->start();
+  resizes_.emplace(
+      Resizes::World{.proc = proc_, .events = events_, .memory = *memory_});
   if (!memory_->cannot().empty()) {
     host_degraded_.push_back(
         {"memory: " + memory_->cannot(), "no memory is watched or kept free"});
@@ -243,6 +248,7 @@ Result<> Agent::Loop::run() {
   }
   notify_stopping();
   cpu_->stop();
+  resizes_->stop();
   memory_->stop();
   log_info("stopped vms={} ticks={}", vms_->vms().size(), ticks_);
   return {};
@@ -359,8 +365,9 @@ void Agent::Loop::follow_kvm() {
 }
 
 void Agent::Loop::on_new_process(pid_t pid) {
-  if (auto vm = finder_->look_at(pid)) return add_found({*vm});
-  if (kill(pid, 0) != 0 && errno == ESRCH) vms_->forget_process(pid);
+  if (auto vm = finder_->look_at(pid)) add_found({*vm});
+  // BPF tells of the end of what was attached, and of that alone.
+  if (has_ended(proc_, pid)) vms_->forget_process(pid);
 }
 
 std::vector<Degradation> Agent::Loop::degraded() const {
@@ -424,6 +431,7 @@ const Demand& Agent::demand() const { return loop_->second(); }
 AgentStatus Agent::status() const { return loop_->status(); }
 CpuControl& Agent::cpu() { return loop_->cpu(); }
 MemoryControl& Agent::memory() { return loop_->memory(); }
+Resizes& Agent::resizes() { return loop_->resizes(); }
 EventLoop& Agent::events() { return loop_->events(); }
 Result<> Agent::run() { return loop_->run(); }
 

@@ -14,6 +14,7 @@
 #include "agent/core/sample.h"
 #include "agent/cpu_control.h"
 #include "agent/memory_control.h"
+#include "agent/resizes.h"
 #include "agent/sys/event_loop.h"
 #include "agent/vm.h"
 
@@ -63,6 +64,7 @@ class Agent {
   AgentStatus status() const;
   CpuControl& cpu();
   MemoryControl& memory();
+  Resizes& resizes();
 
   /// For the doors: what is watched here is served by `run`.
   EventLoop& events();

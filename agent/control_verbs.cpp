@@ -10,6 +10,7 @@
 
 #include "agent/control_cpu.h"
 #include "agent/control_memory.h"
+#include "agent/control_resize.h"
 #include "agent/control_sample.h"
 
 namespace outrider {
@@ -243,6 +244,8 @@ std::vector<ControlVerb> control_verbs(Agent& agent, const Config& config) {
   };
   for (ControlVerb& verb : cpu_verbs(agent)) verbs.push_back(std::move(verb));
   for (ControlVerb& verb : memory_verbs(agent))
+    verbs.push_back(std::move(verb));
+  for (ControlVerb& verb : resize_verbs(agent))
     verbs.push_back(std::move(verb));
   return verbs;
 }

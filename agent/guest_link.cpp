@@ -132,6 +132,10 @@ void GuestLink::on_event(const qmp::Event& event) {
   if (const auto* change = std::get_if<qmp::BalloonChange>(&**known)) {
     facts_.balloon = change->actual;
   }
+  if (std::holds_alternative<qmp::MemoryDeviceSizeChange>(**known)) {
+    size_due_ = {};
+  }
+  if (told_) told_(**known);
 }
 
 void GuestLink::refresh(Instant now, Pace pace) {
@@ -158,8 +162,25 @@ void GuestLink::ask_size() {
                             [this](Result<qmp::MemorySize> size) {
                               is_asking_size_ = false;
                               if (!size) return complain(size.error());
-                              facts_.size = size->base + size->plugged;
+                              ask_devices(size->base + size->plugged);
                             });
+  is_asking_size_ = asked.has_value();
+}
+
+// Both or none: one without the other would look like a balloon that moves.
+void GuestLink::ask_devices(Bytes size) {
+  auto asked = client_->ask(
+      qmp::query_memory_devices(),
+      [this, size](Result<std::vector<qmp::MemoryDevice>> devices) {
+        is_asking_size_ = false;
+        if (!devices) return complain(devices.error());
+        facts_.size = size;
+        virtio_mem_ = {};
+        for (const qmp::MemoryDevice& device : *devices) {
+          const auto* its = std::get_if<qmp::VirtioMem>(&device);
+          if (its != nullptr) virtio_mem_ += its->size;
+        }
+      });
   is_asking_size_ = asked.has_value();
 }
 
@@ -204,7 +225,7 @@ Result<> GuestLink::set_balloon(Bytes target,
   if (client_->state() != qmp::State::kReady) {
     return fail(ENOTCONN, "qmp is " + std::string(name_of(client_->state())));
   }
-  auto asked = client_->ask(qmp::balloon(target),
+  auto asked = client_->ask(qmp::balloon(target - virtio_mem_),
                             [done = std::move(done)](Result<qmp::Done> ended) {
                               if (!ended) return done(pass(ended, "balloon"));
                               done({});
@@ -217,6 +238,7 @@ Result<> GuestLink::set_balloon(Bytes target,
 // jumps back, they are new.
 GuestFacts GuestLink::facts() const {
   GuestFacts facts = facts_;
+  if (facts.balloon.count() > 0) facts.balloon += virtio_mem_;
   if (!facts.guest) return facts;
   const std::int64_t age_s = wall_ns() / kSecond - updated_s_;
   facts.guest->age = std::chrono::seconds{

@@ -14,13 +14,16 @@
 #include "agent/proc.h"
 #include "agent/vm.h"
 #include "qmp/client.h"
+#include "qmp/events.h"
 
 namespace outrider {
 
 /// What is known of a guest's memory by its QEMU.
 struct GuestFacts {
-  Bytes size;     // that the guest was given; 0: not known
-  Bytes balloon;  // that the balloon leaves it; 0: there is none, or unknown
+  Bytes size;  // that the guest was given; 0: not known
+  // That the balloon leaves it, of all that it was given; 0: there is none, or
+  // unknown.
+  Bytes balloon;
   std::optional<GuestMemory> guest;
   std::int64_t stats_interval_s = 0;  // 0: the guest is never asked
   Fixed fixed = Fixed::kNo;
@@ -54,6 +57,13 @@ class GuestLink {
   /// not called.
   Result<> set_balloon(Bytes target, std::function<void(Result<>)> done);
 
+  /// Who is told of the events that are known; empty: nobody.
+  void tell_events(std::function<void(const qmp::KnownEvent&)> told) {
+    told_ = std::move(told);
+  }
+  /// For requests that are not the link's own.
+  qmp::Client& client() { return *client_; }
+
   GuestFacts facts() const;
   qmp::State state() const { return client_->state(); }
   /// For people; empty: all is well.
@@ -67,13 +77,17 @@ class GuestLink {
   void find_balloon(const char* folder);
   void take_over_statistics();
   void ask_size();
+  void ask_devices(Bytes size);
   void ask_balloon();
   void ask_guest();
   void note_guest(const qmp::BalloonStats& stats);
   void complain(const Error& error);
 
   std::unique_ptr<qmp::Client> client_;
+  std::function<void(const qmp::KnownEvent&)> told_;
   GuestFacts facts_;
+  // QEMU's balloon knows nothing of virtio-mem: its figures leave that out.
+  Bytes virtio_mem_;
   std::string balloon_path_;
   std::string complaint_;
   std::int64_t updated_s_ = 0;  // since 1970: the guest's last figures

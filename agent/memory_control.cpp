@@ -112,6 +112,7 @@ void MemoryControl::fill_inputs(const MemorySample& sample) {
     const auto known = known_.find(vm.id);
     if (known != known_.end()) {
       input.is_migrating = known->second.is_migrating;
+      input.is_resizing = known->second.is_resizing;
       if (known->second.link) {
         const GuestFacts facts = known->second.link->facts();
         input.size = facts.size;
@@ -269,6 +270,13 @@ void MemoryControl::set_migrating(VmId vm, bool is_migrating) {
   known->second.is_migrating = is_migrating;
 }
 
+void MemoryControl::set_resizing(VmId vm, bool is_resizing) {
+  const auto known = known_.find(vm);
+  if (known == known_.end()) return;
+  if (is_resizing) release(vm);
+  known->second.is_resizing = is_resizing;
+}
+
 const VmMemory* MemoryControl::seen(VmId vm) const {
   if (sample_ == nullptr) return nullptr;
   for (const VmMemory& each : sample_->vms) {
@@ -278,6 +286,11 @@ const VmMemory* MemoryControl::seen(VmId vm) const {
 }
 
 const GuestLink* MemoryControl::link(VmId vm) const {
+  const auto known = known_.find(vm);
+  return known == known_.end() ? nullptr : known->second.link.get();
+}
+
+GuestLink* MemoryControl::link(VmId vm) {
   const auto known = known_.find(vm);
   return known == known_.end() ? nullptr : known->second.link.get();
 }

@@ -62,6 +62,9 @@ class MemoryControl {
   void set_mode(VmId vm, Mode mode);
   /// In migration, or not any more: then nothing is taken from it.
   void set_migrating(VmId vm, bool is_migrating);
+  /// Likewise while an operator gives it another size. What its balloon holds
+  /// of Outrider's is given back.
+  void set_resizing(VmId vm, bool is_resizing);
 
   bool is_on() const { return sensor_.has_value(); }
   /// Empty: it is on, or nobody asked for it.
@@ -71,6 +74,7 @@ class MemoryControl {
   const VmMemory* seen(VmId vm) const;
   /// nullptr: it has none; `missing_link` says why.
   const GuestLink* link(VmId vm) const;
+  GuestLink* link(VmId vm);
   std::string missing_link(VmId vm) const;
   /// Of what it was set to; none: nothing was.
   std::optional<LastBalloon> last_balloon(VmId vm) const;
@@ -84,6 +88,7 @@ class MemoryControl {
     std::string missing;  // why there is none
     std::optional<LastBalloon> last;
     bool is_migrating = false;
+    bool is_resizing = false;
     bool complained = false;
   };
 

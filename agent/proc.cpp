@@ -184,6 +184,12 @@ Result<ProcStat> read_stat(const ProcRoot& proc, pid_t pid) {
   return *std::move(stat);
 }
 
+bool has_ended(const ProcRoot& proc, pid_t pid) {
+  const auto stat = read_stat(proc, pid);
+  return stat ? stat->state == 'Z' || stat->state == 'X'
+              : stat.error().code == ESRCH;
+}
+
 std::optional<TaskStatus> parse_status(std::string_view text) {
   TaskStatus status;
   int found = 0;

@@ -56,6 +56,8 @@ struct ProcStat {
 std::optional<ProcStat> parse_stat(std::string_view text);
 /// Errors: ESRCH "no such process".
 Result<ProcStat> read_stat(const ProcRoot& proc, pid_t pid);
+/// Gone, or a zombie that nobody has waited for.
+bool has_ended(const ProcRoot& proc, pid_t pid);
 
 /// From /proc/PID/task/TID/status.
 struct TaskStatus {

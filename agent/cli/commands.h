@@ -40,6 +40,8 @@ void add_eval(const CommandSite& site);
 
 /// Those of `outrider vm` that steer the control loop.
 void add_vm_verbs(CLI::App& vm, const CommandSite& site);
+/// The one that gives a VM another size.
+void add_vm_resize(CLI::App& vm, const CommandSite& site);
 /// Those that take along what was learned.
 void add_vm_learned(CLI::App& vm, const CommandSite& site);
 

@@ -24,7 +24,7 @@ constexpr const char* kColumns =
     "            pages), forbidden (by the policy), silent (says nothing of\n"
     "            itself), starting (being learned), willing, asked, unwilling\n"
     "            (did not move: asked again later), short (of memory itself),\n"
-    "            migrating";
+    "            migrating, resizing (see `outrider vm resize`)";
 
 std::string mib(const json_t* object, const char* name) {
   return std::to_string(count_at(object, name) >> 20);

@@ -171,6 +171,7 @@ void add_vm(const CommandSite& site) {
                         "detached");
     };
   });
+  add_vm_resize(*vm, site);
   add_vm_verbs(*vm, site);
   add_vm_learned(*vm, site);
 }

@@ -42,6 +42,7 @@ struct MemoryInput {
   Bytes balloon;         // that the balloon leaves it; 0: there is none
   Fixed fixed = Fixed::kNo;
   bool is_migrating = false;
+  bool is_resizing = false;  // an operator gives it another size
   std::optional<GuestMemory> guest{};
   // Cumulative: pages of its cgroup that were needed soon after they had been
   // reclaimed.

@@ -45,9 +45,10 @@ bool is_fresh(const MemoryInput& input) {
 }  // namespace
 
 std::string_view to_text(Cooperation cooperation) {
-  constexpr std::array<std::string_view, 10> kTexts = {
-      "no-balloon", "fixed", "forbidden", "silent", "starting",
-      "willing",    "asked", "unwilling", "short",  "migrating"};
+  constexpr std::array<std::string_view, 11> kTexts = {
+      "no-balloon", "fixed",     "forbidden", "silent",
+      "starting",   "willing",   "asked",     "unwilling",
+      "short",      "migrating", "resizing"};
   return kTexts[static_cast<std::size_t>(cooperation)];
 }
 
@@ -169,6 +170,7 @@ Cooperation MemorySeat::cooperation_now(const MemoryPolicy& policy,
   const MemoryInput& seen = state.seen;
   if (seen.fixed != Fixed::kNo) return Cooperation::kFixed;
   if (seen.is_migrating) return Cooperation::kMigrating;
+  if (seen.is_resizing) return Cooperation::kResizing;
   if (seen.balloon.count() == 0 || seen.size.count() == 0) {
     return Cooperation::kNoBalloon;
   }

@@ -28,6 +28,7 @@ enum class Cooperation : std::uint8_t {
   kUnwilling,  // it did not move: it is asked again later
   kShort,      // it was short of memory itself a while ago
   kMigrating,
+  kResizing,
 };
 /// The word for it, for people and programs.
 std::string_view to_text(Cooperation cooperation);

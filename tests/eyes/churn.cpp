@@ -42,7 +42,7 @@ pid_t start(const std::vector<std::string>& command) {
 // Each lives long enough to be seen, and attached to, on a busy machine.
 std::vector<std::string> churning(const std::string& minivm, int vms) {
   return {minivm,   "--churn", std::to_string(vms), "--parallel", "8",
-          "--life", "200"};
+          "--life", "600"};
 }
 
 }  // namespace

@@ -3,6 +3,8 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
 
@@ -107,6 +109,20 @@ TEST(ProcRoot, ReadsThisVeryProcess) {
   auto tasks = list_tasks(*proc, ::getpid());
   ASSERT_TRUE(tasks);
   EXPECT_EQ(tasks->front(), ::getpid());
+}
+
+TEST(ProcRoot, AProcessHasEndedAlsoBeforeItIsWaitedFor) {
+  auto proc = ProcRoot::open();
+  ASSERT_TRUE(proc);
+  EXPECT_FALSE(has_ended(*proc, ::getpid()));
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(0);
+  siginfo_t info;
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(child), &info, WEXITED | WNOWAIT),
+            0);
+  EXPECT_TRUE(has_ended(*proc, child)) << "a zombie";
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
+  EXPECT_TRUE(has_ended(*proc, child)) << "gone";
 }
 
 TEST(ProcRoot, SaysWhichDirectoryIsNotThere) {

@@ -69,14 +69,15 @@ TEST_F(ControlVerbs, AskForTheLeastRoleThatMay) {
   for (const char* name :
        {"status", "vm.list", "vm.show", "sample", "watch", "config"})
     EXPECT_EQ(verb(name).role, Role::kViewer) << name;
-  for (const char* name : {"mode", "allocations", "explain", "memory"})
+  for (const char* name :
+       {"mode", "allocations", "explain", "memory", "vm.resize_state"})
     EXPECT_EQ(verb(name).role, Role::kViewer) << name;
   for (const char* name :
        {"vm.detach", "vm.mode", "vm.release_contention", "vm.let_go",
-        "vm.take_up", "vm.export", "vm.import", "release"})
+        "vm.take_up", "vm.export", "vm.import", "release", "vm.resize"})
     EXPECT_EQ(verb(name).role, Role::kOperator) << name;
   EXPECT_EQ(verb("vm.attach").role, Role::kAdmin);
-  EXPECT_EQ(verbs_.size(), 19U) << "a new verb belongs in the lines above";
+  EXPECT_EQ(verbs_.size(), 21U) << "a new verb belongs in the lines above";
   for (const ControlVerb& each : verbs_)
     EXPECT_EQ(each.streams, each.name == "watch") << each.name;
 }
@@ -125,6 +126,14 @@ TEST_F(ControlVerbs, NameTheVmThatIsNotThere) {
     EXPECT_EQ(refusal(answer(std::string("{\"verb\":\"") + name +
                              "\",\"vm\":\"web\"}")),
               "no VM web: see `outrider vm list`");
+}
+
+TEST_F(ControlVerbs, AResizeWantsASizeAndAVm) {
+  EXPECT_EQ(refusal(answer(R"({"verb":"vm.resize","vm":"web","vcpus":2})")),
+            "no VM web: see `outrider vm list`");
+  const auto zero =
+      ControlRequest::parse(R"({"verb":"vm.resize","vm":"web","vcpus":0})");
+  EXPECT_FALSE(zero->check(verb("vm.resize").args));
 }
 
 }  // namespace

@@ -21,5 +21,10 @@ void* operator new(std::size_t size) {
   if (memory == nullptr) std::abort();
   return memory;
 }
+// std::stable_sort asks for its memory so.
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  outrider::count_allocation();
+  return std::malloc(size);
+}
 void operator delete(void* memory) noexcept { std::free(memory); }
 void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }

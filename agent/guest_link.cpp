@@ -16,6 +16,9 @@ namespace {
 // Plugging memory is rare, and the balloon tells of itself.
 constexpr Duration kSizePeriod = std::chrono::seconds{5};
 constexpr Duration kPeriod = std::chrono::seconds{1};
+// Of a guest that memory was taken from: QEMU has news of it once a second, and
+// they are not to lie there for as long again.
+constexpr Duration kWatchfulPeriod = std::chrono::milliseconds{200};
 // On a host without a CPU to spare a QEMU that is well answers late; nothing of
 // this is in a hurry.
 constexpr Duration kPatience = std::chrono::seconds{3};
@@ -79,7 +82,7 @@ void GuestLink::on_state(qmp::State, qmp::State after) {
   }
   complaint_.clear();
   // What was asked over an earlier connection has ended with it.
-  size_due_ = second_due_ = {};
+  size_due_ = second_due_ = guest_due_ = {};
   if (!balloon_path_.empty()) return;
   find_balloon(qmp::kPeripheral);
   find_balloon(qmp::kPeripheralAnon);
@@ -151,9 +154,10 @@ void GuestLink::refresh(Instant now, Pace pace) {
   const bool is_due = now >= second_due_;
   if (balloon_path_.empty()) return;
   if (is_due || pace == Pace::kClose) ask_balloon();
-  if (!is_due) return;
-  second_due_ = now + kPeriod;
-  if (facts_.stats_interval_s > 0) ask_guest();
+  if (is_due) second_due_ = now + kPeriod;
+  if (facts_.stats_interval_s == 0 || now < guest_due_) return;
+  guest_due_ = now + (pace == Pace::kEasy ? kPeriod : kWatchfulPeriod);
+  ask_guest();
 }
 
 void GuestLink::ask_size() {

@@ -42,8 +42,9 @@ class GuestLink {
                                                  const Vm& vm);
 
   enum class Pace : std::uint8_t {
-    kEasy,   // each second
-    kClose,  // the balloon is moving: as often as this is called
+    kEasy,      // each second
+    kWatchful,  // it may be short of what was taken: its figures more often
+    kClose,     // the balloon is moving: that, as often as this is called
   };
   /// Asks what is due.
   void refresh(Instant now, Pace pace);
@@ -98,6 +99,7 @@ class GuestLink {
   bool is_asking_guest_ = false;
   Instant size_due_{};
   Instant second_due_{};
+  Instant guest_due_{};
 };
 
 }  // namespace outrider

@@ -125,16 +125,20 @@ void MemoryControl::fill_inputs(const MemorySample& sample) {
   }
 }
 
+GuestLink::Pace MemoryControl::pace_of(VmId vm) const {
+  const MemoryState* state = controller_.find(vm);
+  if (state == nullptr) return GuestLink::Pace::kEasy;
+  if (state->cooperation == Cooperation::kAsked) return GuestLink::Pace::kClose;
+  const bool is_taken_from =
+      state->target.count() > 0 && state->target < controller_.baseline(vm);
+  return is_taken_from ? GuestLink::Pace::kWatchful : GuestLink::Pace::kEasy;
+}
+
 void MemoryControl::tick(Instant now) {
   if (!sensor_ || now < due_) return;
   due_ = now + policy_.memory.period;
   for (auto& [id, known] : known_) {
-    const MemoryState* state = controller_.find(id);
-    const bool moves =
-        state != nullptr && state->cooperation == Cooperation::kAsked;
-    if (!known.link) continue;
-    known.link->refresh(
-        now, moves ? GuestLink::Pace::kClose : GuestLink::Pace::kEasy);
+    if (known.link) known.link->refresh(now, pace_of(id));
   }
   const MemorySample& sample = sensor_->read(now);
   sample_ = &sample;
@@ -163,13 +167,12 @@ void MemoryControl::carry_out(std::span<const MemoryAction> plan, Instant now) {
   }
 }
 
-// Before it is set: an agent that dies in between has set nothing.
+// Before it is set: an agent that dies in between has set nothing. What is
+// released is dropped from the book only when QEMU has taken it, for the same
+// reason (tests/unit/core/memory_crash_test.cpp).
 Result<> MemoryControl::note_held(const Known& known,
                                   const MemoryAction& action) {
   const VmIdentity& identity = known.vm.identity;
-  if (action.reason == MemoryReason::kReleased) {
-    return book_->forget(identity);
-  }
   return book_->note({.pid = identity.pid,
                       .start_ticks = identity.start_ticks,
                       .baseline = controller_.baseline(action.vm),
@@ -181,15 +184,31 @@ void MemoryControl::set_balloon(Known& known, const MemoryAction& action) {
   if (!known.link) return;
   auto noted = note_held(known, action);
   if (!noted) return note_refusal(vm, noted.error());
-  auto asked = known.link->set_balloon(action.value, [this, vm](Result<> done) {
-    --unconfirmed_;
-    if (!done) note_refusal(vm, done.error());
-  });
+  const bool is_release = action.reason == MemoryReason::kReleased;
+  auto asked = known.link->set_balloon(
+      action.value, [this, vm, is_release](Result<> done) {
+        --unconfirmed_;
+        if (!done) return note_refusal(vm, done.error());
+        if (is_release) drop_note(vm);
+      });
   if (asked) {
     ++unconfirmed_;
     return;
   }
   note_refusal(vm, asked.error());
+}
+
+void MemoryControl::drop_note(VmId vm) {
+  const auto known = known_.find(vm);
+  if (known == known_.end()) return;
+  const VmIdentity& identity = known->second.vm.identity;
+  const HeldBalloon* held = book_->find(identity);
+  // Since then it may have been set anew.
+  if (held == nullptr || held->target != held->baseline) return;
+  auto dropped = book_->forget(identity);
+  if (dropped) return;
+  // Then an agent to come sets it to what it is: no harm.
+  log_warning("memory what=\"{}\"", escaped(dropped.error().what));
 }
 
 void MemoryControl::note_refusal(VmId vm, const Error& error) {

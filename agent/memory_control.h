@@ -93,10 +93,12 @@ class MemoryControl {
   };
 
   void open_link(Known& known);
+  GuestLink::Pace pace_of(VmId vm) const;
   void fill_inputs(const MemorySample& sample);
   void carry_out(std::span<const MemoryAction> plan, Instant now);
   void set_balloon(Known& known, const MemoryAction& action);
   Result<> note_held(const Known& known, const MemoryAction& action);
+  void drop_note(VmId vm);
   void note_refusal(VmId vm, const Error& error);
   void put_back(std::span<const MemoryAction> plan, Instant now);
   void release_all();

@@ -98,6 +98,39 @@ TEST(MemoryController, AsksAnUnwillingGuestOnceIn30Seconds) {
   EXPECT_EQ(host.guests()[1].target, mib(1024));
 }
 
+// A look each ten seconds, so that it is not days of them.
+TEST(MemoryController, TheBooksAreRightIn500TriesInVain) {
+  SimGuest batch = batch_guest();
+  batch.obeys = false;
+  SimMemoryHost host(mib(1536), {ramp_guest(), batch});
+  Policy policy = memory_enforcing();
+  policy.memory.host_share_permille = 900;  // there is always a shortage
+  MemoryController controller = controller_of(policy);
+  Instant now{};
+  Instant asked_at{};
+  std::uint64_t asked = 0;
+  while (asked < 500 && now < Instant{} + std::chrono::hours{24 * 7}) {
+    now += std::chrono::seconds{10};
+    MemoryTickInput input = host.next();
+    input.now = now;
+    for (const MemoryAction& action : controller.tick(input)) {
+      if (action.vm != kBatch || action.reason != MemoryReason::kReserve) {
+        continue;
+      }
+      if (asked++ > 0) EXPECT_GE(now - asked_at, std::chrono::seconds{30});
+      asked_at = now;
+    }
+    const MemoryState& state = *controller.find(kBatch);
+    ASSERT_EQ(state.taken, mib(0));
+    ASSERT_EQ(state.asked, asked);
+    ASSERT_LE(asked - state.refused, 1U) << "one is out at most";
+    ASSERT_EQ(controller.books().host.available, host.available());
+    const bool is_out = state.cooperation == Cooperation::kAsked;
+    if (!is_out) ASSERT_EQ(controller.books().outstanding, mib(0));
+  }
+  EXPECT_EQ(asked, 500U);
+}
+
 TEST(MemoryController, ARefusalByQemuIsNoMoreThanThat) {
   SimMemoryHost host(mib(1536), {ramp_guest(), batch_guest()});
   MemoryController controller = controller_of(memory_enforcing());

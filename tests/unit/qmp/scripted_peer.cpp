@@ -101,6 +101,10 @@ void ScriptedPeer::answer(const std::string& command) {
   ++asked_;
   switch (manner_) {
     case Manner::kPolite:
+      if (answer_of_) {
+        return say("{" + answer_of_(command) + ", \"id\": " + id + "}\r\n");
+      }
+      return say(reply("{}", id));
     case Manner::kOneByte:
       return say(reply("{}", id));
     case Manner::kFloods:

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,6 +35,11 @@ class ScriptedPeer {
   ~ScriptedPeer();
 
   void set_manner(Manner manner) { manner_ = manner; }
+  /// What a polite one says to a command, the line without its end: the member
+  /// "return" or "error" as JSON. Without it, each is answered with {}.
+  void set_answer(std::function<std::string(const std::string&)> answer) {
+    answer_of_ = std::move(answer);
+  }
   /// The commands that came, beside qmp_capabilities.
   int asked() const { return asked_; }
   int connections() const { return connections_; }
@@ -52,6 +58,7 @@ class ScriptedPeer {
   EventLoop& loop_;
   std::string path_;
   Manner manner_;
+  std::function<std::string(const std::string&)> answer_of_;
   Fd listener_;
   Fd fd_;
   std::string in_;

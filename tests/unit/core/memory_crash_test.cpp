@@ -103,7 +103,10 @@ class CrashRun {
 
   void check_guests() {
     for (const SimGuest& guest : host_.guests()) {
-      const Bytes floor{guest.size.count() / 2};
+      const MemoryFacts facts{.id = guest.id,
+                              .name = guest.id == kRamp ? "ramp" : "batch"};
+      const Bytes floor =
+          resolve_memory(memory_enforcing(), facts).floor_of(guest.size);
       EXPECT_GE(guest.target, floor);
       EXPECT_GE(guest.balloon, floor);
     }

@@ -84,8 +84,8 @@ class MemorySeat {
   bool give(Bytes most, Instant now, MemoryAction& action);
   /// What was set last did not reach its QEMU, or was refused by it.
   void refuse(Instant now);
-  /// Forgets that it was ever asked. True and `action` if the balloon is not
-  /// as it was before.
+  /// Forgets that it was ever asked. True and `action` if its balloon was ever
+  /// set.
   bool release(Instant now, MemoryAction& action);
 
   /// What was asked for and is not confirmed.

@@ -40,7 +40,7 @@ cgroups = {
     "calm": guest("calm"),
     "dumb": guest("dumb"),  # without drivers it cannot follow
 }
-# labguest gives each guest two sockets; the agent takes the last.
+# Of a guest's sockets the agent takes the one with its name.
 monitors = {name: qmp.Monitor("/run/labguest/%s/qmp" % name)
             for name in cgroups}
 

@@ -10,6 +10,7 @@
 #include "agent/config_policy.h"
 #include "agent/control_explain.h"
 #include "agent/control_sample.h"
+#include "agent/control_vm.h"
 #include "agent/cpu_control.h"
 #include "agent/dry_run_actuator.h"
 #include "agent/hex.h"
@@ -26,10 +27,6 @@ constexpr std::size_t kP99 = 3;
 static_assert(kTausPermille[kP50] == 500 && kTausPermille[kP95] == 950 &&
               kTausPermille[kP99] == 990);
 
-tl::unexpected<ControlRefusal> refusal(ControlCode code, std::string what) {
-  return tl::unexpected<ControlRefusal>(ControlRefusal{code, std::move(what)});
-}
-
 tl::unexpected<ControlRefusal> refusal(Error error) {
   return refusal(ControlCode::kError, std::move(error.what));
 }
@@ -44,16 +41,6 @@ std::optional<Mode> mode_of(const ControlCall& call) {
 
 tl::unexpected<ControlRefusal> no_such_mode() {
   return refusal(ControlCode::kUsage, "mode: want observe, advise or enforce");
-}
-
-const Vm* find_vm(const Agent& agent, const ControlCall& call) {
-  return agent.find(call.request.text("vm").value_or(""));
-}
-
-tl::unexpected<ControlRefusal> no_such_vm(const ControlCall& call) {
-  return refusal(ControlCode::kError,
-                 "no VM " + escaped(call.request.text("vm").value_or("")) +
-                     ": see `outrider vm list`");
 }
 
 // What a VM's knobs would get if its mode in force became `mode` now.

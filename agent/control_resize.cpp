@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "agent/control_sample.h"
+#include "agent/control_vm.h"
 #include "agent/log.h"
 #include "agent/resizes.h"
 
@@ -15,20 +16,6 @@ namespace {
 constexpr std::int64_t kPatienceMs = 60'000;
 // No Linux guest lives on less; an explicit floor of its policy is above it.
 constexpr Bytes kLeast{64 * kMebibyte.count()};
-
-tl::unexpected<ControlRefusal> refusal(ControlCode code, std::string what) {
-  return tl::unexpected<ControlRefusal>(ControlRefusal{code, std::move(what)});
-}
-
-const Vm* find_vm(const Agent& agent, const ControlCall& call) {
-  return agent.find(call.request.text("vm").value_or(""));
-}
-
-tl::unexpected<ControlRefusal> no_such_vm(const ControlCall& call) {
-  return refusal(ControlCode::kError,
-                 "no VM " + escaped(call.request.text("vm").value_or("")) +
-                     ": see `outrider vm list`");
-}
 
 // A floor in percent is what may be taken without being asked; this is asked.
 Bytes least_of(Agent& agent, const Vm& vm) {

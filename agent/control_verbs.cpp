@@ -12,6 +12,7 @@
 #include "agent/control_memory.h"
 #include "agent/control_resize.h"
 #include "agent/control_sample.h"
+#include "agent/control_vm.h"
 
 namespace outrider {
 namespace {
@@ -21,20 +22,6 @@ constexpr std::array<std::string_view, kThreadClasses> kClassNames = {
     "vcpu", "emulator", "iothread", "vhost"};
 constexpr std::array<std::string_view, kExitClasses> kExitNames = {
     "halt", "io", "mmio", "msr", "interrupt", "page_fault", "other"};
-
-tl::unexpected<ControlRefusal> refusal(ControlCode code, std::string what) {
-  return tl::unexpected<ControlRefusal>(ControlRefusal{code, std::move(what)});
-}
-
-const Vm* find_vm(const Agent& agent, const ControlCall& call) {
-  return agent.find(call.request.text("vm").value_or(""));
-}
-
-tl::unexpected<ControlRefusal> no_such_vm(const ControlCall& call) {
-  return refusal(ControlCode::kError,
-                 fmt::format("no VM {}: see `outrider vm list`",
-                             escaped(call.request.text("vm").value_or(""))));
-}
 
 ControlAnswer status(Agent& agent, const ControlCall& call, JsonText& reply) {
   const AgentStatus status = agent.status();

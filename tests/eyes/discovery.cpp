@@ -52,13 +52,10 @@ double ms_until(Agent& agent, std::size_t vms) {
   return static_cast<double>((monotonic_now() - start).count()) / 1e6;
 }
 
-// Where the machine is emulated by processors that others use as well, one may
-// be late for no fault of ours: half of them are not.
 void report_times(const std::string& name, std::vector<double> ms) {
   std::sort(ms.begin(), ms.end());
-  const double median = ms[ms.size() / 2];
-  report(name + "_ms", median, "<= 100", median <= 100);
-  report(name + "_ms_most", ms.back(), "(reported)", true);
+  report(name + "_ms", ms.back(), "<= 100", ms.back() <= 100);
+  report(name + "_ms_median", ms[ms.size() / 2], "(reported)", true);
 }
 
 }  // namespace

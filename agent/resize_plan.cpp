@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
+#include <functional>
 #include <utility>
 
 #include "agent/core/memory_policy.h"
